@@ -1,0 +1,772 @@
+"""Fetching, on a network in memory and, at the end, on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import pytest
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.interfaces import IHostnameResolver
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.test import iosim
+from twisted.trial.unittest import TestCase
+from twisted.web.client import BrowserLikePolicyForHTTPS
+from zope.interface import implementer
+
+from txinfer.errors import FetchFailed
+from txinfer.fetch import Fetcher, FetchPolicy
+
+PUBLIC = "8.8.8.8"
+PRIVATE = "10.0.0.1"
+
+
+def ok(body: bytes, *headers: bytes) -> bytes:
+    lines = [b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join([*lines, b"", body])
+
+
+def redirect(location: bytes, status: int = 302, body: bytes = b"") -> bytes:
+    head = b"HTTP/1.1 %d Moved\r\nLocation: %b\r\nContent-Length: %d\r\n\r\n"
+    return head % (status, location, len(body)) + body
+
+
+@implementer(IHostnameResolver)
+@attrs.define(eq=False)
+class Names:
+    """Answers from a table, a list of answers for each host, the last one last."""
+
+    table: dict[str, list[list[str]]]
+    asked: list[str] = attrs.field(factory=list)
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: Any,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[Any] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> Any:
+        self.asked.append(hostName)
+        answers = self.table.get(hostName, [[]])
+        for host in answers.pop(0) if len(answers) > 1 else answers[0]:
+            kind = IPv6Address if ":" in host else IPv4Address
+            resolutionReceiver.addressResolved(kind("TCP", host, portNumber))
+        resolutionReceiver.resolutionComplete()
+
+
+class Server(Protocol):
+    """Keeps what was asked; says what the test says."""
+
+    def __init__(self) -> None:
+        self.request = b""
+        self.lost = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self.request += data
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.lost = True
+
+
+@attrs.define(eq=False)
+class Connection:
+    server: Server
+    pump: Any
+
+    def says(self, data: bytes, size: int = 65536) -> None:
+        """Send bytes in reads of at most ``size``."""
+        for start in range(0, len(data), size):
+            if self.server.lost:
+                return
+            self.server.transport.write(data[start : start + size])  # type: ignore[union-attr]
+            self.pump.flush()
+
+    def hangs_up(self) -> None:
+        self.server.transport.loseConnection()  # type: ignore[union-attr]
+        self.pump.flush()
+
+    @property
+    def closed(self) -> bool:
+        self.pump.flush()
+        return self.server.lost
+
+
+class Network:
+    """A fetcher whose connections end in memory."""
+
+    def __init__(self, names: dict[str, list[list[str]]] | None = None, **policy: Any):
+        self.reactor = MemoryReactorClock()
+        self.names = Names(names or {"a.example": [[PUBLIC]]})
+        self.fetcher = Fetcher(self.reactor, FetchPolicy(**policy), self.names)
+        self.results: list[Any] = []
+
+    def fetch(self, url: str = "http://a.example/x") -> Deferred[Any]:
+        fetched: Deferred[Any] = self.fetcher.fetch(url)
+        fetched.addBoth(self.results.append)
+        return fetched
+
+    @property
+    def attempts(self) -> list[tuple[str, int]]:
+        return [(client[0], client[1]) for client in self.reactor.tcpClients]
+
+    def accept(self, index: int = -1, peer: str | None = None) -> Connection:
+        host, port, factory, *_ = self.reactor.tcpClients[index]
+        server = Server()
+        client = factory.buildProtocol(IPv4Address("TCP", host, port))
+        pump = iosim.connect(
+            server,
+            iosim.FakeTransport(server, isServer=True),
+            client,
+            iosim.FakeTransport(
+                client,
+                isServer=False,
+                peerAddress=IPv4Address("TCP", peer or host, port),
+            ),
+        )
+        return Connection(server, pump)
+
+    def why(self) -> str:
+        [failure] = self.results
+        assert isinstance(failure, Failure), failure
+        assert isinstance(failure.value, FetchFailed), failure
+        return str(failure.value)
+
+
+def test_a_public_url_is_fetched() -> None:
+    net = Network()
+    net.fetch("http://a.example:8080/x?y=1#z")
+    connection = net.accept()
+    connection.says(ok(b"body"))
+    assert net.results == [b"body"]
+    assert net.attempts == [(PUBLIC, 8080)]
+    assert connection.server.request.startswith(b"GET /x?y=1 HTTP/1.1\r\n")
+    assert connection.closed
+    assert not net.reactor.getDelayedCalls()
+
+
+def test_the_request_asks_for_identity_only_and_is_plain() -> None:
+    net = Network()
+    net.fetch()
+    lines = net.accept().server.request.split(b"\r\n")
+    assert sorted(line for line in lines[1:] if line) == [
+        b"Accept-Encoding: identity",
+        b"Accept: */*",
+        b"Connection: close",
+        b"Host: a.example",
+        b"User-Agent: txinfer",
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a.example/",
+        "file:///etc/passwd",
+        "unix:///run/x",
+        "ws://a.example/",
+        "wss://a.example/",
+        "gopher://a.example/",
+        "data:,x",
+        "",
+        "x",
+        "//a.example/",
+        "http:",
+        "http:///x",
+        "http://:80/",
+        "http://a.example:0/",
+        "http://a.example:65536/",
+        "http://a.example:-1/",
+        "http://a.example:x/",
+        "http://user@a.example/",
+        "http://user:secret@a.example/",
+        "http://8.8.8.8\\@a.example/",
+        "http://a.example@10.0.0.1/",
+        "http://a b/",
+        "http://a\x00b/",
+        "http://a.example/\r\nX: y",
+        "http://" + "a" * 64 + ".example/",
+        "http://a.example/" + "a" * 8000,
+        "http://\udc80/",
+    ],
+)
+def test_other_urls_are_refused_without_a_connection(url: str) -> None:
+    net = Network()
+    net.fetch(url)
+    assert "\n" not in net.why()
+    assert "secret" not in net.why()
+    assert net.attempts == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [PRIVATE],
+        ["127.0.0.1"],
+        ["169.254.169.254"],
+        ["0.0.0.0"],
+        ["::1"],
+        ["::ffff:10.0.0.1"],
+        ["64:ff9b::a00:1"],
+        ["2002:a00:1::"],
+        ["fe80::1%eth0"],
+        [PUBLIC, PRIVATE],
+        [PRIVATE, PUBLIC],
+        [PUBLIC, PUBLIC, "::1"],
+        [],
+    ],
+)
+def test_a_name_that_leads_to_one_denied_address_is_not_connected(
+    answer: list[str],
+) -> None:
+    net = Network({"a.example": [answer]})
+    net.fetch()
+    net.reactor.advance(1)
+    assert ("denied" in net.why()) is bool(answer)
+    assert net.attempts == []
+
+
+def test_an_allowed_range_is_connected() -> None:
+    net = Network({"a.example": [[PRIVATE]]}, allow=("10.0.0.0/8",))
+    net.fetch()
+    net.accept().says(ok(b"body"))
+    assert net.results == [b"body"]
+
+
+@pytest.mark.parametrize("url", ["http://A.Example/", "http://a.example./"])
+def test_an_allowed_host_is_connected_wherever_it_leads(url: str) -> None:
+    answer = [["127.0.0.1"]]
+    net = Network({"a.example": answer, "a.example.": answer}, allow=("a.EXAMPLE",))
+    net.fetch(url)
+    net.accept().says(ok(b"body"))
+    assert net.results == [b"body"]
+
+
+def test_another_name_of_an_allowed_host_is_not() -> None:
+    net = Network({"b.example": [["127.0.0.1"]]}, allow=("a.example",))
+    net.fetch("http://b.example/")
+    assert "denied" in net.why()
+    assert net.attempts == []
+
+
+def test_few_of_many_addresses_are_tried() -> None:
+    net = Network({"a.example": [[f"8.8.8.{last}" for last in range(100)]]})
+    net.fetch()
+    net.reactor.pump([0.3] * 30)
+    assert len(net.attempts) == 8
+
+
+def test_a_peer_that_is_denied_is_sent_nothing() -> None:
+    net = Network()
+    net.fetch()
+    connection = net.accept(peer=PRIVATE)
+    assert "connected to a denied address" in net.why()
+    assert connection.closed
+    assert connection.server.request == b""
+
+
+def test_a_refused_connection_fails() -> None:
+    net = Network()
+    net.fetch()
+    factory, connector = net.reactor.tcpClients[0][2], net.reactor.connectors[0]
+    factory.clientConnectionFailed(connector, Failure(ConnectionRefusedError()))
+    net.reactor.advance(1)
+    assert "ConnectionRefusedError" in net.why()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_followed(status: int) -> None:
+    net = Network({"a.example": [[PUBLIC]], "b.example": [["1.1.1.1"]]})
+    net.fetch()
+    first = net.accept()
+    first.says(redirect(b"http://b.example/y", status, b"unread" * 100))
+    assert first.closed
+    net.accept().says(ok(b"body"))
+    assert net.results == [b"body"]
+    assert net.attempts == [(PUBLIC, 80), ("1.1.1.1", 80)]
+
+
+def test_a_relative_redirect_is_resolved_against_the_last_url() -> None:
+    net = Network({"a.example": [[PUBLIC]], "b.example": [["1.1.1.1"]]})
+    net.fetch()
+    net.accept().says(redirect(b"http://b.example/y/"))
+    net.accept().says(redirect(b"z"))
+    assert net.accept().server.request.startswith(b"GET /y/z ")
+    assert net.attempts[-1] == ("1.1.1.1", 80)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        b"http://inside.example/",
+        b"//inside.example/",
+        b"ftp://a.example/",
+        b"http://user@a.example/",
+        b"http://a.example:0/",
+        b"http://[/",
+        b"\xff",
+    ],
+)
+def test_a_redirect_is_judged_like_the_first_url(location: bytes) -> None:
+    net = Network({"a.example": [[PUBLIC]], "inside.example": [[PRIVATE]]})
+    net.fetch()
+    first = net.accept()
+    first.says(redirect(location))
+    assert net.why()
+    assert first.closed
+    assert len(net.attempts) == 1
+
+
+def test_a_name_that_moves_inside_on_the_second_hop_is_refused() -> None:
+    net = Network({"a.example": [[PUBLIC], [PRIVATE]]})
+    net.fetch()
+    net.accept().says(redirect(b"/again"))
+    assert "denied" in net.why()
+    assert net.names.asked == ["a.example", "a.example"]
+    assert len(net.attempts) == 1
+
+
+def test_a_name_is_resolved_once_for_each_connection() -> None:
+    net = Network({"a.example": [[PUBLIC], [PRIVATE]]})
+    net.fetch()
+    net.accept().says(ok(b"body"))
+    assert net.names.asked == ["a.example"]
+    assert net.results == [b"body"]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3])
+def test_the_number_of_redirects_is_bounded(limit: int) -> None:
+    net = Network(max_redirects=limit)
+    net.fetch()
+    for _ in range(limit + 1):
+        assert net.results == []
+        net.accept().says(redirect(b"/again"))
+    assert f"more than {limit} redirects" in net.why()
+    assert len(net.attempts) == limit + 1
+
+
+def test_cookies_are_not_kept() -> None:
+    net = Network()
+    net.fetch()
+    net.accept().says(
+        b"HTTP/1.1 302 Found\r\nLocation: /\r\nSet-Cookie: a=b\r\n"
+        b"Content-Length: 0\r\n\r\n"
+    )
+    assert b"ookie" not in net.accept().server.request
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nLocation: /\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 1\r\n\r\nx",
+        b"HTTP/1.1 206 Partial\r\nContent-Length: 1\r\n\r\nx",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nxy",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nxy",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nno length",
+        b"HTTP/1.0 200 OK\r\n\r\nno length",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx",
+        ok(b"x", b"Content-Encoding: gzip"),
+        ok(b"x", b"Content-Encoding: br"),
+        ok(b"x", b"content-encoding: identity"),
+        ok(b"x", b"Content-Encoding: gzip, gzip"),
+        CHUNKED + b"1\r\nx\r\n",
+        CHUNKED + b"1\r\nxy\r\n0\r\n\r\n",
+        CHUNKED + b"-1\r\nx\r\n0\r\n\r\n",
+        CHUNKED + b"zz\r\n",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"\x00" * 20000,
+        b"",
+    ],
+)
+def test_only_a_whole_plain_body_with_status_200_is_taken(answer: bytes) -> None:
+    net = Network()
+    net.fetch()
+    connection = net.accept()
+    connection.says(answer)
+    connection.hangs_up()
+    net.reactor.advance(0)
+    assert net.why()
+    assert connection.closed
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"x" * 1000])
+def test_a_body_up_to_the_bound_is_taken(body: bytes) -> None:
+    for answer in (ok(body), CHUNKED + chunks(body, 100)):
+        net = Network(max_bytes=1000)
+        net.fetch()
+        net.accept().says(answer)
+        assert net.results == [body]
+
+
+def chunks(body: bytes, size: int) -> bytes:
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in parts) + b"0\r\n\r\n"
+
+
+def test_an_announced_body_past_the_bound_is_not_read() -> None:
+    net = Network(max_bytes=1000)
+    net.fetch()
+    connection = net.accept()
+    connection.says(b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n")
+    assert "larger than 1000 bytes" in net.why()
+    assert connection.closed
+
+
+@pytest.mark.parametrize("size", [10, 700, 1001])
+def test_a_chunked_body_past_the_bound_is_stopped(size: int) -> None:
+    net = Network(max_bytes=1000)
+    net.fetch()
+    connection = net.accept()
+    connection.says(CHUNKED + chunks(b"x" * 1001, size))
+    assert "larger than 1000 bytes" in net.why()
+    assert connection.closed
+
+
+def test_an_endless_body_is_stopped_at_the_bound() -> None:
+    net = Network(max_bytes=100_000)
+    net.fetch()
+    connection = net.accept()
+    connection.says(b"HTTP/1.1 200 OK\r\n\r\n")
+    sent = 0
+    while not connection.closed:
+        connection.says(b"x" * 10_000)
+        sent += 10_000
+    assert sent <= 120_000
+    assert "larger than" in net.why()
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\nX: y\r\n", b" y\r\n" * 1000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+        (CHUNKED, b"1\r\nx\r\n" * 1000),
+    ],
+)
+def test_a_flood_of_bytes_outside_the_body_is_stopped(
+    start: bytes, more: bytes
+) -> None:
+    net = Network()
+    net.fetch()
+    connection = net.accept()
+    connection.says(start)
+    sent = 0
+    while not connection.closed:
+        connection.says(more)
+        sent += len(more)
+    assert sent < 300_000
+    assert "not of the body" in net.why()
+
+
+def test_small_honest_chunks_are_no_flood() -> None:
+    body = b"x" * 2_000_000
+    net = Network()
+    net.fetch()
+    net.accept().says(CHUNKED + chunks(body, 32))
+    assert net.results == [body]
+
+
+def test_a_dripping_body_ends_at_the_timeout() -> None:
+    net = Network(timeout=10)
+    net.fetch()
+    connection = net.accept()
+    connection.says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+    for _ in range(9):
+        net.reactor.advance(1)
+        connection.says(b"x")
+    assert net.results == []
+    net.reactor.advance(1)
+    assert "not done within 10 seconds" in net.why()
+    assert connection.closed
+
+
+def test_the_timeout_spans_all_redirects() -> None:
+    net = Network(timeout=10)
+    net.fetch()
+    net.reactor.advance(6)
+    net.accept().says(redirect(b"/"))
+    net.reactor.advance(4)
+    assert "not done within 10 seconds" in net.why()
+
+
+def test_the_timeout_ends_a_look_up() -> None:
+    net = Network()
+    net.fetcher = Fetcher(net.reactor, FetchPolicy(), Silent())
+    net.fetch()
+    net.reactor.advance(10)
+    assert "not done within 10 seconds" in net.why()
+
+
+@implementer(IHostnameResolver)
+class Silent:
+    """Never completes."""
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: Any,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[Any] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> Any:
+        return None
+
+
+def cancelled(net: Network) -> bool:
+    [failure] = net.results
+    return isinstance(failure.value, CancelledError)
+
+
+def test_cancelling_closes_the_connection() -> None:
+    for said in (b"", b"HTTP/1.1 200 OK\r\n", ok(b"body")[:-1]):
+        net = Network()
+        fetched = net.fetch()
+        connection = net.accept()
+        connection.says(said)
+        fetched.cancel()
+        assert cancelled(net)
+        assert connection.closed
+        assert not net.reactor.getDelayedCalls()
+
+
+def test_cancelling_ends_a_look_up_and_an_attempt() -> None:
+    for resolver in (None, Silent()):
+        net = Network()
+        if resolver is not None:
+            net.fetcher = Fetcher(net.reactor, FetchPolicy(), resolver)
+        fetched = net.fetch()
+        fetched.cancel()
+        assert cancelled(net)
+        for connector in net.reactor.connectors:
+            assert connector.stoppedConnecting
+
+
+def test_fetches_past_the_limit_wait_their_turn() -> None:
+    net = Network(max_concurrent=2)
+    fetches = [net.fetch(f"http://a.example/{number}") for number in range(4)]
+    assert len(net.attempts) == 2
+    fetches[2].cancel()
+    assert cancelled(net)
+    net.reactor.advance(9)
+    net.accept(0).says(ok(b"0"))
+    assert len(net.attempts) == 3
+    last = net.accept(2)
+    assert last.server.request.startswith(b"GET /3 ")
+    net.reactor.advance(2)
+    last.says(ok(b"3"))
+    assert [net.results[1], net.results[3]] == [b"0", b"3"]
+
+
+def test_a_failed_fetch_gives_its_turn_back() -> None:
+    net = Network(max_concurrent=1)
+    for _ in range(3):
+        net.fetch("ftp://a.example/")
+    net.fetch()
+    assert len(net.attempts) == 1
+
+
+def test_close_ends_all_fetches_and_takes_no_more() -> None:
+    net = Network(max_concurrent=1)
+    net.fetch()
+    net.fetch()
+    connection = net.accept()
+    net.fetcher.close()
+    net.fetch()
+    assert connection.closed
+    assert [type(failure.value) for failure in net.results] == [FetchFailed] * 3
+    assert len(net.attempts) == 1
+
+
+def test_the_log_is_not_told_the_query() -> None:
+    net = Network({"a.example": [[PRIVATE]]})
+    net.fetch("http://a.example/x@y?signature=secret")
+    assert net.why().startswith("'http://a.example/x@y': ")
+    assert "secret" not in net.why()
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"allow": ("a b",)},
+        {"max_bytes": 0},
+        {"timeout": 0},
+        {"max_redirects": -1},
+        {"max_concurrent": 0},
+    ],
+)
+def test_a_policy_without_sense_is_refused(policy: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        FetchPolicy(**policy)
+
+
+# Every way known to write 127.0.0.1, or to come near it. "%d" is the port.
+DISGUISES = """
+http://127.0.0.1:%d/ http://127.1:%d/ http://127.0.1:%d/ http://2130706433:%d/
+http://0x7f000001:%d/ http://0x7f.0.0.1:%d/ http://0X7F.1:%d/ http://0177.0.0.1:%d/
+http://0177.0x0.1:%d/ http://017700000001:%d/ http://127.0.0.1.:%d/ http://127.1.:%d/
+http://127.000.000.001:%d/ http://0:%d/ http://0.0.0.0:%d/ http://00000000:%d/
+http://localhost:%d/ http://LocalHost:%d/ http://localhost.:%d/ http://127.255.255.254:%d/
+http://１２７.0.0.1:%d/ http://①②⑦.0.0.1:%d/ http://127。0。0。1:%d/ http://ⓛocalhost:%d/
+http://[::1]:%d/ http://[::ffff:127.0.0.1]:%d/ http://[::127.0.0.1]:%d/ http://[::]:%d/
+http://[0:0:0:0:0:ffff:7f00:1]:%d/ http://[::1%%25lo]:%d/ http://[::1%%lo]:%d/
+http://[fe80::1%%25lo]:%d/ http://[64:ff9b::7f00:1]:%d/ http://[127.0.0.1]:%d/
+http://[localhost]:%d/ http://::1:%d/ http://127.0.0.%%31:%d/ http://%%6cocalhost:%d/
+http://a@127.0.0.1:%d/ http://8.8.8.8@127.0.0.1:%d/ http://127.0.0.1\\@8.8.8.8:%d/
+http://127.0.0.1:%d\\@8.8.8.8/ http://127.0.0.1:%d#@8.8.8.8/ http:\\\\127.0.0.1:%d/
+http:/127.0.0.1:%d/ HTTP://127.0.0.1:%d/ http://127.0.0.1:%d?@8.8.8.8/
+https://127.0.0.1:%d/ https://localhost:%d/
+""".strip("\n")
+DISGUISED = [url for line in DISGUISES.splitlines() for url in line.split(" ") if url]
+
+
+class Greeter(Protocol):
+    """Answers whatever is said to it, once."""
+
+    def connectionMade(self) -> None:
+        self.factory.count += 1
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(ok(b"body"))  # type: ignore[union-attr]
+        self.transport.loseConnection()  # type: ignore[union-attr]
+
+
+class Counting(Factory):
+    protocol = Greeter
+    noisy = False
+    count = 0
+
+
+class Endless(Protocol):
+    """Sends a body that does not end, as fast as it is read."""
+
+    def dataReceived(self, data: bytes) -> None:
+        transport: Any = self.transport
+        transport.write(CHUNKED)
+        transport.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        self.transport.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")  # type: ignore[union-attr]
+
+    def stopProducing(self) -> None:
+        pass
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.factory.lost.callback(None)
+
+
+class OnLoopback(TestCase):
+    """With sockets, threads and the system's own reading of addresses."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.served = Counting()
+        self.port = self.listen(self.served)
+
+    def listen(self, factory: Factory) -> int:
+        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        number: int = port.getHost().port
+        return number
+
+    def fetcher(self, *allow: str, https: Any = None) -> Fetcher:
+        fetcher = Fetcher(self.reactor, FetchPolicy(allow, timeout=5), https=https)
+        self.addCleanup(fetcher.close)
+        return fetcher
+
+    async def test_no_disguise_reaches_loopback(self) -> None:
+        fetcher = self.fetcher()
+        assert len(DISGUISED) == 49
+        for url in DISGUISED:
+            fetched = fetcher.fetch(
+                url.replace("%d", str(self.port)).replace("%%", "%")
+            )
+            await self.assertFailure(fetched, FetchFailed)
+        assert self.served.count == 0
+
+    async def test_allowed_by_range_and_by_host(self) -> None:
+        for allow, host in (("127.0.0.0/8", "127.1"), ("localhost", "localhost")):
+            body = await self.fetcher(allow).fetch(f"http://{host}:{self.port}/")
+            assert body == b"body"
+        assert self.served.count == 2
+
+    async def test_an_endless_body_is_stopped_and_the_connection_closed(self) -> None:
+        endless: Any = Factory.forProtocol(Endless)
+        endless.noisy = False
+        endless.lost = Deferred()
+        url = f"http://127.0.0.1:{self.listen(endless)}/"
+        fetched = self.fetcher("127.0.0.1").fetch(url)
+        error = await self.assertFailure(fetched, FetchFailed)
+        assert "larger than" in str(error)
+        await endless.lost
+
+    async def test_a_name_that_does_not_exist(self) -> None:
+        fetched = self.fetcher().fetch("http://does-not-exist.invalid/")
+        await self.assertFailure(fetched, FetchFailed)
+
+    async def test_https_needs_a_trusted_certificate(self) -> None:
+        from twisted.internet.endpoints import SSL4ServerEndpoint
+
+        key = self_signed()
+        port = await SSL4ServerEndpoint(
+            self.reactor, 0, key.options(), interface="127.0.0.1"
+        ).listen(self.served)
+        self.addCleanup(port.stopListening)
+        url = f"https://localhost:{port.getHost().port}/"
+        untrusted = self.fetcher("127.0.0.0/8", "localhost").fetch(url)
+        error = await self.assertFailure(untrusted, FetchFailed)
+        assert "certificate verify failed" in str(error)
+        trusting = BrowserLikePolicyForHTTPS(trustRoot=key)
+        fetcher = self.fetcher("localhost", https=trusting)
+        assert await fetcher.fetch(url) == b"body"
+
+
+def self_signed() -> Any:
+    """A certificate for localhost that nobody signed but itself."""
+    from datetime import datetime, timedelta, timezone
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from twisted.internet.ssl import PrivateCertificate
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    today = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key())
+        .serial_number(1)
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+        .sign(key, hashes.SHA256())
+    )
+    return PrivateCertificate.loadPEM(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )

@@ -1,0 +1,33 @@
+"""txinfer: any TensorFlow SavedModel as a web service, batched across clients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+__all__ = ["BatchPolicy", "FetchPolicy", "InferenceService", "__version__"]
+
+if TYPE_CHECKING:
+    from .collector import BatchPolicy
+    from .fetch import FetchPolicy
+    from .service import InferenceService
+
+_HOMES = {
+    "BatchPolicy": "collector",
+    "FetchPolicy": "fetch",
+    "InferenceService": "service",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import the public names when they are asked for.
+
+    Option parsing imports this package too, and must not wait for what only a
+    running service needs (PEP 562).
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

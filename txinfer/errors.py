@@ -1,0 +1,161 @@
+"""Every way a call can fail, by whose fault it is.
+
+The text of each error is made to be shown to a client: it names inputs,
+indices and rules, and never holds payload, paths or a model's own text.
+What is fit only for an operator travels as the exception's ``__cause__``.
+"""
+
+from __future__ import annotations
+
+
+class InferenceError(Exception):
+    """A call that was not answered; the base of all below.
+
+    ``status`` is the HTTP status that says the same (RFC 9110, section 15).
+    """
+
+    status = 500
+
+
+class InvalidInput(InferenceError):
+    """The caller's tensors do not fit the signature.
+
+    Args:
+        why: the rule that was broken, in words.
+        input: the name of the input that broke it, or None for the call.
+        index: where inside that input, one number a dimension.
+    """
+
+    status = 400
+
+    def __init__(
+        self, why: str, input: str | None = None, index: tuple[int, ...] = ()
+    ) -> None:
+        place = "".join(f"[{i}]" for i in index)
+        where = "" if input is None else f"input {clip(input)}{place}: "
+        super().__init__(f"{where}{why}")
+        self.why = why
+        self.input = input
+        self.index = index
+
+
+class InvalidBody(InferenceError):
+    """The request body is not in the form it says it is."""
+
+    status = 400
+
+
+class InputRefused(InferenceError):
+    """The model itself refused the values it was given (a bad row).
+
+    Args:
+        code: the runtime's name for the reason, as ``INVALID_ARGUMENT``.
+    """
+
+    status = 400
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"the model refused this input ({code})")
+        self.code = code
+
+
+class UnknownMethod(InferenceError):
+    """No method has that name.
+
+    Args:
+        name: what was asked for.
+        known: the names that exist.
+    """
+
+    status = 404
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        names = ", ".join(known) or "none"
+        super().__init__(f"no method {clip(name)}; known: {names}")
+        self.known = known
+
+
+class TooLarge(InferenceError):
+    """The request is larger than the server takes.
+
+    Args:
+        limit: the largest body taken, in bytes.
+    """
+
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request body is larger than {limit} bytes")
+
+
+class UnsupportedMediaType(InferenceError):
+    """The request body is in a form the server does not read."""
+
+    status = 415
+
+
+class ModelFailed(InferenceError):
+    """The model broke down on this call; nothing is known to be wrong with it.
+
+    Args:
+        code: the runtime's name for the reason, as ``INTERNAL``.
+    """
+
+    status = 500
+
+    def __init__(self, code: str = "INTERNAL") -> None:
+        super().__init__(f"the model failed ({code})")
+        self.code = code
+
+
+class Unavailable(InferenceError):
+    """No calls are taken now: the model is still loading, or draining.
+
+    Args:
+        why: the reason, in words.
+        retry_after: seconds after which it is worth asking again.
+    """
+
+    status = 503
+
+    def __init__(self, why: str, retry_after: int = 1) -> None:
+        super().__init__(why)
+        self.retry_after = retry_after
+
+
+class Overloaded(Unavailable):
+    """The queue is full, so the call was refused at once.
+
+    Args:
+        retry_after: seconds until the queue is expected to have drained.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("the queue is full", retry_after)
+
+
+class DeadlineExceeded(InferenceError):
+    """The call's deadline passed before its answer was there."""
+
+    status = 504
+
+    def __init__(self) -> None:
+        super().__init__("the deadline passed before the answer was there")
+
+
+class FetchFailed(Exception):
+    """A URL input was denied or could not be fetched.
+
+    Its text is for the log. A client is told only that the fetch failed, so
+    that nobody can map a network by the answers.
+    """
+
+
+class InvalidModel(Exception):
+    """A path that cannot be served; the text is one line naming it and why."""
+
+
+def clip(text: str, size: int = 64) -> str:
+    """Quote a client's word for an error text, at most ``size`` characters."""
+    shown = text if len(text) <= size else text[: size - 1] + "…"
+    return ascii(shown) if not shown.isprintable() else f"'{shown}'"

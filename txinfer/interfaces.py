@@ -1,0 +1,137 @@
+"""The promises between the floors of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from .tensors import Signature, Tensors
+
+T = TypeVar("T")
+
+
+class IModel(Interface):
+    """A loaded model: signatures that can be run, in any thread, blocking."""
+
+    signatures: Mapping[str, Signature] = Attribute(
+        "Every signature that can be served, by name."
+    )
+    refused: Mapping[str, str] = Attribute(
+        "Signatures that cannot be served, by name, with the reason in words."
+    )
+    stateful: Mapping[str, str] = Attribute(
+        "Signatures whose runs change the model's state, by name, with the "
+        "reason in words. Such a run is not repeated and not joined."
+    )
+
+    def run(name: str, tensors: Tensors) -> Tensors:
+        """Run one signature once; blocks.
+
+        Args:
+            name: a key of ``signatures``.
+            tensors: an array for each input, of its dtype and admitted shape.
+
+        Returns:
+            An array for each output; strings as object arrays of ``bytes``.
+
+        Raises:
+            InputRefused: the model finds the values at fault.
+            ModelFailed: the model broke down.
+            BaseException: whatever else the runtime lets through.
+        """
+
+    def close() -> None:
+        """Give back what the model holds. It is not run again."""
+
+
+class IMethod(Interface):
+    """One signature of one version of a model, as adapters see it."""
+
+    name: str = Attribute("What it is called by.")
+    signature: Signature = Attribute("Its inputs and outputs.")
+    direct: str | None = Attribute(
+        "Why its calls run one at a time, in words; None if they are batched."
+    )
+
+    sample: Mapping[str, object] | None = Attribute(
+        "JSON values, columns of one row, that it is likely to answer."
+    )
+
+    def predict(tensors: Tensors, deadline: float | None = None) -> Deferred[Tensors]:
+        """Answer one call, sharing runs with others. Reactor thread only.
+
+        Args:
+            tensors: an array for each input, of its dtype and admitted shape.
+            deadline: seconds on the reactor's clock (``IReactorTime.seconds``)
+                by which the answer must be there; None for no deadline.
+
+        Returns:
+            A Deferred that fires, once, with an array for each output, or
+            fails with an :class:`~txinfer.errors.InferenceError`. Cancelling
+            it takes a waiting call out of the queue, and drops the answer of
+            one that runs.
+        """
+
+
+class IPredictor(Interface):
+    """Where adapters find methods."""
+
+    def methods() -> list[IMethod]:
+        """Every method, in the order in which the model lists them.
+
+        Raises:
+            Unavailable: no model is loaded now.
+        """
+
+    def method(name: str) -> IMethod:
+        """The method of that name.
+
+        Raises:
+            UnknownMethod: there is none.
+            Unavailable: no model is loaded now.
+        """
+
+    def lease(name: str) -> AbstractContextManager[IMethod]:
+        """The method of that name, kept from being unloaded until the exit.
+
+        Raises on entry what :meth:`method` raises.
+        """
+
+
+class IRunnable(Interface):
+    """What the collector gathers calls for."""
+
+    direct: str | None = Attribute(
+        "Why calls must not share a run, in words; None if they may."
+    )
+
+    def run(tensors: Tensors) -> Tensors:
+        """Run once; blocks, in any thread. Raises whatever goes wrong."""
+
+    def serve_directly(why: str) -> None:
+        """Take note that calls must not share a run from now on."""
+
+
+class IThreads(Interface):
+    """Where blocking functions are called."""
+
+    size: int = Attribute("How many of them run at once.")
+
+    def run(blocking: Callable[..., T], *args: object) -> Deferred[T]:
+        """Call it in a thread; the Deferred fires in the reactor thread."""
+
+
+class IFetcher(Interface):
+    """Where the bodies of URL inputs come from."""
+
+    def fetch(url: str) -> Deferred[bytes]:
+        """Fetch one URL.
+
+        Returns:
+            A Deferred that fires with the whole body, or fails with
+            :class:`~txinfer.errors.FetchFailed`. Cancelling it stops the fetch.
+        """

@@ -1,0 +1,1 @@
+"""Wire dialects: each a pair of pure translations plus Klein routes."""

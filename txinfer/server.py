@@ -1,0 +1,151 @@
+"""A service that listens: the model, its site and its ports, in order.
+
+:class:`twisted.application.service.MultiService` stops its children in no
+order, but draining has one: first the ports, then the connections, then the
+model.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .describe import lines
+from .errors import InvalidModel
+from .http import BoundedSite
+from .service import InferenceService
+from .web import CORS_HEADERS
+
+
+class Server(Service):
+    """Serves an :class:`InferenceService` at endpoints until it is stopped.
+
+    If the model cannot be loaded the reactor is stopped, and the process ends
+    with status 1.
+
+    Args:
+        inference: what is served.
+        endpoints: Twisted endpoint descriptions.
+        reactor: the global one.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, inference: InferenceService, endpoints: Sequence[str], reactor: Any
+    ) -> None:
+        self.inference = inference
+        self._endpoints = endpoints
+        self._reactor = reactor
+        self._ports: list[IListeningPort] = []
+        self._places: list[str] = []
+        self._site = BoundedSite(
+            inference.resource(),
+            inference.request_size,
+            CORS_HEADERS if inference.cors else (),
+            reactor=reactor,
+        )
+
+    def privilegedStartService(self) -> None:
+        """Listen, while the process may still have the right to low ports.
+
+        Raises:
+            SystemExit: a port cannot be listened at; the text is one line.
+        """
+        for description in self._endpoints:
+            self._listen(description)
+
+    def startService(self) -> None:
+        """Begin to load the model; until it is there, calls are answered 503."""
+        super().startService()
+        self.inference.startService()
+        self.inference.when_ready().addCallbacks(self._tell_ready, self._give_up)
+
+    def stopService(self) -> Deferred[None]:
+        """Close the ports, answer what is under way, free the model."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self.log.info("Draining")
+        ports, self._ports = self._ports, []
+        for port in ports:
+            await _ensure_deferred(port.stopListening())
+        await self._site.drain()
+        await self.inference.stopService()
+
+    def _listen(self, description: str) -> None:
+        endpoint = serverFromString(self._reactor, description)
+        failures: list[Failure] = []
+        endpoint.listen(self._site).addCallbacks(
+            self._keep, failures.append, callbackArgs=(description,)
+        )
+        for failure in failures:
+            if not failure.check(CannotListenError, OSError):
+                failure.raiseException()
+            raise SystemExit(
+                f"txinfer: --port {description}: {failure.getErrorMessage()}"
+            )
+
+    def _keep(self, port: IListeningPort, description: str) -> None:
+        self._ports.append(port)
+        secure = description.split(":")[0] in ("ssl", "tls")
+        self._places.append(place(port.getHost(), secure))
+
+    def _tell_ready(self, _: None) -> None:
+        inference = self.inference
+        for at in self._places:
+            self.log.info("Serving {path} at {at}", path=inference.path, at=at)
+        told = lines(
+            inference.methods(),
+            inference.policy.max_rows,
+            f"curl {self._places[0]}",
+            inference.batch_transpose,
+        )
+        for line in told:
+            self.log.info("{line}", line=line)
+
+    def _give_up(self, failure: Failure) -> None:
+        if failure.check(InvalidModel):
+            self.log.critical("{why}", why=failure.getErrorMessage())
+        else:
+            self.log.failure("The model could not be loaded", failure)
+        atexit.register(_exit_with_failure)
+        self._reactor.stop()
+
+
+def place(address: IAddress, secure: bool) -> str:
+    """Where a port can be reached from this machine, as curl takes it."""
+    scheme = "https" if secure else "http"
+    if isinstance(address, UNIXAddress):
+        name = os.fsdecode(address.name or b"")
+        return f"--unix-socket {name} http://localhost/"
+    assert isinstance(address, (IPv4Address, IPv6Address))
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address.host, address.host)
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return f"{scheme}://{host}:{address.port}/"
+
+
+def _exit_with_failure() -> None:
+    """Leave with status 1: ``reactor.stop`` knows no exit status, nor does twistd."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+async def _ensure_deferred(result: Deferred[None] | None) -> None:
+    if result is not None:
+        await result

@@ -1,0 +1,217 @@
+"""``twistd tfinfer``: options to an application's service.
+
+TensorFlow is not imported here, nor anything else that ``--help`` can do
+without.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from twisted.python import usage
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from .server import Server
+
+T = TypeVar("T")
+
+DEFAULT_PORT = "tcp:8080:interface=127.0.0.1"
+
+
+class Options(usage.Options):
+    """The command line; every value is checked before anything listens.
+
+    ``-`` and ``_`` are interchangeable in option names. A bad option ends the
+    process with status 1 and one line that names it, its value and the rule.
+    """
+
+    synopsis = "--model PATH [options]"
+    longdesc = "Serve the signatures of a TensorFlow SavedModel over HTTP, as JSON."
+
+    optParameters: ClassVar = [
+        [
+            "model",
+            "m",
+            None,
+            "A SavedModel directory, or a folder of integer version folders, "
+            "of which the highest is served. Required.",
+        ],
+        ["tags", None, "serve", "Tags of the graph to load, comma separated."],
+        ["batch_size", None, "32", "Largest batch, in rows."],
+        ["static_path", None, None, "A folder to serve under /web/."],
+        ["request_size", None, "10485760", "Largest request body, in bytes."],
+    ]
+    optFlags: ClassVar = [
+        [
+            "batch_transpose",
+            None,
+            "A JSON object is always one example, a list of objects several.",
+        ],
+        ["no_cors", None, "Do not let scripts of other origins call."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["port"] = []
+        self["url_allow"] = []
+
+    def opt_port(self, description: str) -> None:  # noqa: D102
+        self["port"].append(description)
+
+    opt_port.__doc__ = (
+        "Where to listen: a Twisted endpoint, or the number of a TCP port on "
+        f"127.0.0.1. Repeatable. [default: {DEFAULT_PORT}]"
+    )
+    opt_p = opt_port
+
+    def opt_url_allow(self, rule: str) -> None:  # noqa: D102
+        self["url_allow"].append(rule)
+
+    opt_url_allow.__doc__ = (
+        "A host, address or range (CIDR) that URL inputs may be fetched from "
+        "although it is not public. Repeatable."
+    )
+
+    def opt_version(self) -> None:
+        """Show the version and exit."""
+        print(f"txinfer {__version__}")
+        raise SystemExit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse and check; SystemExit with one line if anything is wrong."""
+        if options is not None:
+            options = [self._as_known(option) for option in options]
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise SystemExit(f"txinfer: {error}") from None
+
+    def getUsage(self, width: int | None = None) -> str:
+        """The text of ``--help``, underscores in every name."""
+        # Twisted spells the option of a method opt_a_b with a hyphen.
+        text: str = super().getUsage(width)
+        return text.replace("url-allow", "url_allow")
+
+    def parseArgs(self, *rest: str) -> None:
+        """There are only options."""
+        if rest:
+            raise usage.UsageError(f"{rest[0]!r}: only options are taken")
+
+    def postOptions(self) -> None:
+        """Turn texts into values."""
+        if not self["model"]:
+            raise usage.UsageError("--model PATH: required")
+        # twistd changes to --rundir (or, detached, to /) later on.
+        self["model"] = os.path.abspath(self["model"])
+        self._convert("tags", _tags)
+        self._convert("batch_size", _positive)
+        self._convert("request_size", _positive)
+        self._convert("static_path", _folder)
+        self["port"] = [
+            _checked("port", text, _endpoint) for text in self["port"] or [DEFAULT_PORT]
+        ]
+        for rule in self["url_allow"]:
+            _checked("url_allow", rule, _allow_rule)
+        self._check_model()
+
+    def _convert(self, name: str, rule: Callable[[str], object]) -> None:
+        if self[name] is not None:
+            self[name] = _checked(name, self[name], rule)
+
+    def _as_known(self, option: str) -> str:
+        """An option with its name spelt as Twisted has it."""
+        name, equals, value = option.partition("=")
+        for known in self.longOpt:
+            known = "--" + known.rstrip("=")
+            if known.replace("-", "_") == name.replace("-", "_"):
+                return f"{known}{equals}{value}"
+        return option
+
+    def _check_model(self) -> None:
+        """Find out what can be found out before twistd detaches."""
+        from .errors import InvalidModel
+        from .layout import find
+
+        try:
+            find(self["model"], self["tags"])
+        except InvalidModel as error:
+            raise usage.UsageError(f"--model {error}") from None
+
+
+def makeService(options: Options, reactor: Any = None) -> Server:
+    """The service that checked options ask for."""
+    if reactor is None:
+        from twisted.internet import reactor
+    from .collector import BatchPolicy
+    from .fetch import FetchPolicy
+    from .quiet import load_quietly
+    from .server import Server
+    from .service import InferenceService
+
+    inference = InferenceService(
+        options["model"],
+        tags=options["tags"],
+        policy=BatchPolicy(options["batch_size"]),
+        fetch=FetchPolicy(allow=tuple(options["url_allow"])),
+        static_path=options["static_path"],
+        batch_transpose=bool(options["batch_transpose"]),
+        cors=not options["no_cors"],
+        request_size=options["request_size"],
+        load=partial(load_quietly, options["model"], options["tags"]),
+        reactor=reactor,
+    )
+    return Server(inference, options["port"], reactor)
+
+
+def _checked(name: str, text: str, rule: Callable[[str], T]) -> T:
+    """The value of an option; UsageError naming it, the text and the rule."""
+    try:
+        return rule(text)
+    except ValueError as error:
+        raise usage.UsageError(f"--{name} {text}: {error}") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ValueError("must be a whole number of at least 1")
+    return int(text)
+
+
+def _tags(text: str) -> tuple[str, ...]:
+    tags = tuple(tag.strip() for tag in text.split(","))
+    if not all(tags):
+        raise ValueError("must be tags separated by commas")
+    return tags
+
+
+def _folder(text: str) -> str:
+    if not os.path.isdir(text):
+        raise ValueError("must be a folder")
+    return os.path.abspath(text)
+
+
+def _endpoint(text: str) -> str:
+    """An endpoint description that can be parsed; a bare number is a TCP port."""
+    if text.isascii() and text.isdigit():
+        text = f"tcp:{text}:interface=127.0.0.1"
+    from twisted.internet import reactor
+    from twisted.internet.endpoints import serverFromString
+
+    try:
+        serverFromString(reactor, text)
+    except Exception as error:
+        raise ValueError(
+            f"must be a port number or a Twisted endpoint ({error})"
+        ) from None
+    return text
+
+
+def _allow_rule(text: str) -> object:
+    from .addresses import parse_allow
+
+    return parse_allow(text)
