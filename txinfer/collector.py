@@ -4,37 +4,34 @@ A batch leaves at once while a session slot is free. While all slots are busy,
 calls wait, and when a run returns everything that waits and can be joined (up
 to the cap) leaves together. No timer is involved unless the policy lingers.
 
-Everything here runs in the reactor thread, but for the two functions that run a model.
+Everything here runs in the reactor thread.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections import deque
 
 import attrs
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .calls import Batch, Call, Piece, RowsLost, cut, run_batch, run_directly
 from .errors import (
     DeadlineExceeded,
     InferenceError,
     InputRefused,
     ModelFailed,
     Overloaded,
-    clip,
 )
 from .interfaces import IRunnable, IThreads
-from .tensors import Tensors, byte_count, row_count, split, stack
+from .tensors import Tensors, stack
+from .waiting import Waiting
 
 # Weight of the newest run in the drain rate: about the last ten runs count.
 RATE_WEIGHT = 0.2
-
-# The runtime's own words for the log, in characters; the rest is a stack.
-LONGEST_CAUSE = 300
 
 # Nobody should be sent away for longer than this by an estimate, in seconds.
 LONGEST_RETRY = 60
@@ -60,69 +57,6 @@ class BatchPolicy:
     linger: float = 0.0
 
 
-@attrs.define(eq=False)
-class _Call:
-    """One caller's tensors on their way; answered once.
-
-    ``pending`` holds the pieces whose rows are not back yet; it is empty once
-    the call is answered, expired or cancelled.
-    """
-
-    method: IRunnable
-    tensors: Tensors
-    answer: Deferred[Tensors]
-    pending: set[_Piece] = attrs.field(factory=set)
-    parts: list[Tensors] = attrs.field(factory=list)
-    timer: IDelayedCall | None = None
-
-
-@attrs.define(eq=False)
-class _Piece:
-    """At most a batch full of one call's rows."""
-
-    call: _Call
-    key: Hashable
-    position: int
-    tensors: Tensors
-    rows: int
-    bytes: int
-    arrived: float
-
-    @property
-    def wanted(self) -> bool:
-        """Whether somebody still waits for these rows."""
-        return self in self.call.pending
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether this is a whole call that must not share its run."""
-        return self.key is self.call
-
-
-Batch = list[_Piece]
-
-
-class _RowsLost(Exception):
-    """A run gave back another number of rows than went in."""
-
-
-def _run_directly(method: IRunnable, tensors: Tensors) -> list[Tensors]:
-    """Run one call as it is. Blocks, in a model thread."""
-    return [method.run(tensors)]
-
-
-def _run_batch(
-    method: IRunnable, calls: Sequence[Tensors], rows: Sequence[int]
-) -> list[Tensors]:
-    """Stack, run once, cut apart. Blocks, in a model thread."""
-    outputs = method.run(stack(calls))
-    total = sum(rows)
-    for name, array in outputs.items():
-        if array.ndim == 0 or len(array) != total:
-            raise _RowsLost(f"output '{name}' had not one row for each row put in")
-    return split(outputs, rows)
-
-
 class Collector:
     """Gathers the calls of any number of methods into runs.
 
@@ -132,8 +66,7 @@ class Collector:
         clock: for deadlines, lingering and the drain rate.
         policy: how calls are gathered.
 
-    ``queued_rows``, ``queued_bytes`` count what waits, ``in_flight`` the runs
-    under way.
+    ``waiting`` is what waits, ``in_flight`` the number of runs under way.
     """
 
     log = Logger()
@@ -142,16 +75,12 @@ class Collector:
         self, threads: IThreads, clock: IReactorTime, policy: BatchPolicy
     ) -> None:
         self.policy = policy
-        self.queued_rows = 0
-        self.queued_bytes = 0
+        self.waiting = Waiting()
         self.in_flight = 0
         self._threads = threads
         self._clock = clock
-        # Everything that waits, oldest first, and the same by join key.
-        self._waiting: OrderedDict[_Piece, None] = OrderedDict()
-        self._queues: dict[Hashable, OrderedDict[_Piece, None]] = {}
-        # Halves of failed batches; they are older than anything that waits.
-        self._halves: deque[Batch] = deque()
+        # Batches to run again: they are older than anything that waits.
+        self._again: deque[Batch] = deque()
         self._linger: IDelayedCall | None = None
         self._rate = 0.0
         self._idle: list[Deferred[None]] = []
@@ -175,27 +104,25 @@ class Collector:
             takes the call out of the queue; rows already under way are not
             stopped, their answer is dropped.
         """
-        call = _Call(method, tensors, Deferred(lambda _: self._cancel(call)))
-        answer = call.answer
-        pieces = list(self._cut(call))
+        now = self._clock.seconds()
+        call = Call(method, tensors, Deferred(lambda _: self._cancel(call)))
+        pieces = list(cut(call, self.policy.max_rows, now))
         if self._is_full(pieces):
-            answer.errback(Overloaded(self.retry_after()))
-            return answer
+            return fail(Overloaded(self.retry_after()))
         if deadline is not None:
-            left = deadline - self._clock.seconds()
-            if left <= 0:
-                answer.errback(DeadlineExceeded())
-                return answer
-            call.timer = self._clock.callLater(left, self._expire, call)
-        self._enqueue(call, pieces)
+            if deadline <= now:
+                return fail(DeadlineExceeded())
+            call.timer = self._clock.callLater(deadline - now, self._expire, call)
+        call.wait_for(pieces)
+        self.waiting.add(pieces)
         self._launch()
-        return answer
+        return call.answer
 
     def retry_after(self) -> int:
         """Whole seconds until what waits now is expected to have run."""
         if not self._rate:
             return 1
-        seconds = math.ceil(self.queued_rows / self._rate)
+        seconds = math.ceil(self.waiting.rows / self._rate)
         return min(max(seconds, 1), LONGEST_RETRY)
 
     def drained(self) -> Deferred[None]:
@@ -208,66 +135,25 @@ class Collector:
 
     # In
 
-    def _cut(self, call: _Call) -> Iterator[_Piece]:
-        """A call as pieces of at most a batch; a direct call is one piece."""
-        now = self._clock.seconds()
-        tensors = call.tensors
-        if call.method.direct is not None:
-            # The piece's key is its call: nothing is ever joined to it.
-            yield _Piece(call, call, 0, tensors, 1, byte_count(tensors), now)
-            return
-        key = (
-            call.method,
-            *((name, array.dtype, array.shape[1:]) for name, array in tensors.items()),
-        )
-        total, cap = row_count(tensors), self.policy.max_rows
-        rows = [min(cap, total - start) for start in range(0, total, cap)]
-        parts = [tensors] if len(rows) == 1 else split(tensors, rows)
-        for position, (part, count) in enumerate(zip(parts, rows, strict=True)):
-            size = byte_count(part)
-            yield _Piece(call, key, position, part, count, size, now)
-
     def _is_full(self, pieces: Batch) -> bool:
-        rows = self.queued_rows + sum(piece.rows for piece in pieces)
-        size = self.queued_bytes + sum(piece.bytes for piece in pieces)
-        return bool(self._waiting) and (
+        rows = self.waiting.rows + sum(piece.rows for piece in pieces)
+        size = self.waiting.bytes + sum(piece.bytes for piece in pieces)
+        return bool(self.waiting) and (
             rows > self.policy.max_queued_rows or size > self.policy.max_queued_bytes
         )
 
-    def _enqueue(self, call: _Call, pieces: Batch) -> None:
-        call.pending = set(pieces)
-        call.parts = [{}] * len(pieces)
-        for piece in pieces:
-            self._waiting[piece] = None
-            self._queues.setdefault(piece.key, OrderedDict())[piece] = None
-            self.queued_rows += piece.rows
-            self.queued_bytes += piece.bytes
-
-    def _dequeue(self, piece: _Piece) -> None:
-        del self._waiting[piece]
-        queue = self._queues[piece.key]
-        del queue[piece]
-        if not queue:
-            del self._queues[piece.key]
-        self.queued_rows -= piece.rows
-        self.queued_bytes -= piece.bytes
-
-    def _forget(self, call: _Call) -> None:
+    def _forget(self, call: Call) -> None:
         """Take a call out, wherever it is: it is answered, expired or cancelled."""
-        for piece in call.pending:
-            if piece in self._waiting:
-                self._dequeue(piece)
-        call.pending = set()
-        call.parts = []
-        if call.timer is not None and call.timer.active():
-            call.timer.cancel()
+        self.waiting.discard(call.pending)
+        call.forget()
 
-    def _cancel(self, call: _Call) -> None:
+    def _cancel(self, call: Call) -> None:
         self._forget(call)
         self._tell_idle()
 
-    def _expire(self, call: _Call) -> None:
-        self._fail(call, DeadlineExceeded())
+    def _expire(self, call: Call) -> None:
+        self._forget(call)
+        call.answer.errback(DeadlineExceeded())
         self._tell_idle()
 
     # Run
@@ -285,36 +171,30 @@ class Collector:
         first = batch[0]
         method = first.call.method
         if first.is_direct:
-            return self._threads.run(_run_directly, method, first.tensors)
+            return self._threads.run(run_directly, method, first.tensors)
         tensors = [piece.tensors for piece in batch]
-        return self._threads.run(_run_batch, method, tensors, [p.rows for p in batch])
+        return self._threads.run(run_batch, method, tensors, [p.rows for p in batch])
 
     def _next_batch(self) -> Batch:
         """The batch to run next, taken off the queue; empty if there is none yet."""
-        while self._halves:
-            half = [piece for piece in self._halves.popleft() if piece.wanted]
-            if half:
-                return half
-        if not self._waiting:
+        while self._again:
+            batch = [piece for piece in self._again.popleft() if piece.wanted]
+            if batch:
+                return batch
+        if not self.waiting:
             return []
-        oldest = next(iter(self._waiting))
-        batch: Batch = []
-        rows = 0
-        for piece in self._queues[oldest.key]:
-            if batch and rows + piece.rows > self.policy.max_rows:
-                break
-            batch.append(piece)
-            rows += piece.rows
-        if self._should_linger(oldest, rows):
+        batch = self.waiting.gather(self.policy.max_rows)
+        if self._should_linger(batch):
             return []
-        for piece in batch:
-            self._dequeue(piece)
+        self.waiting.discard(batch)
         return batch
 
-    def _should_linger(self, oldest: _Piece, rows: int) -> bool:
-        """Whether the oldest key's batch still waits for company; sets the timer."""
-        left = oldest.arrived + self.policy.linger - self._clock.seconds()
-        if self.policy.linger == 0 or left <= 0 or rows >= self.policy.max_rows:
+    def _should_linger(self, batch: Batch) -> bool:
+        """Whether a batch still waits for company; sets the timer if so."""
+        if not self.policy.linger:
+            return False
+        left = batch[0].arrived + self.policy.linger - self._clock.seconds()
+        if left <= 0 or sum(piece.rows for piece in batch) >= self.policy.max_rows:
             return False
         if self._linger is None or not self._linger.active():
             self._linger = self._clock.callLater(left, self._launch)
@@ -334,64 +214,18 @@ class Collector:
         self._learn_rate(batch, self._clock.seconds() - left)
         if isinstance(result, Failure):
             culprit = self._isolate(result, batch)
+            if culprit is not None:
+                self._forget(culprit)
             self._launch()
             if culprit is not None:
-                self._fail(culprit, self._blame(result))
+                culprit.answer.errback(self._blame(result))
         else:
             self._launch()
             for piece, outputs in zip(batch, result, strict=True):
                 self._deliver(piece, outputs)
         self._tell_idle()
 
-    def _isolate(self, failure: Failure, batch: Batch) -> _Call | None:
-        """Plan the re-runs that find who is guilty of a failure.
-
-        Halving finds one culprit among n in at most 2 * log2(n) + 2 runs more.
-
-        Returns:
-            The guilty call if it ran alone, else None.
-        """
-        if failure.check(_RowsLost):
-            self._separate(str(failure.value), batch)
-            return None
-        if len(batch) == 1:
-            return batch[0].call if batch[0].wanted else None
-        middle = len(batch) // 2
-        self._halves.extend((batch[:middle], batch[middle:]))
-        return None
-
-    def _separate(self, why: str, batch: Batch) -> None:
-        """Serve the method directly from now on, beginning with these calls."""
-        method = batch[0].call.method
-        method.serve_directly(why)
-        calls = dict.fromkeys(
-            piece.call
-            for piece in [*batch, *self._waiting]
-            if piece.wanted and piece.call.method is method
-        )
-        for call in calls:
-            for piece in call.pending & self._waiting.keys():
-                self._dequeue(piece)
-            again = list(self._cut(call))
-            call.pending = set(again)
-            call.parts = [{}]
-            self._halves.append(again)
-
-    def _blame(self, failure: Failure) -> InferenceError:
-        """The error a caller sees for what the model raised; the rest is logged."""
-        error = failure.value
-        if isinstance(error, InputRefused):
-            cause = clip(str(error.__cause__), LONGEST_CAUSE)
-            self.log.info("{error}: {cause}", error=error, cause=cause)
-            return error
-        self.log.failure("A model failed", failure)
-        if isinstance(error, InferenceError):
-            return error
-        blamed = ModelFailed()
-        blamed.__cause__ = error
-        return blamed
-
-    def _deliver(self, piece: _Piece, outputs: Tensors) -> None:
+    def _deliver(self, piece: Piece, outputs: Tensors) -> None:
         call = piece.call
         if not piece.wanted:
             return
@@ -402,9 +236,49 @@ class Collector:
             self._forget(call)
             call.answer.callback(outputs)
 
-    def _fail(self, call: _Call, error: InferenceError) -> None:
-        self._forget(call)
-        call.answer.errback(error)
+    def _isolate(self, failure: Failure, batch: Batch) -> Call | None:
+        """Plan the re-runs that find who is guilty of a failure.
+
+        Halving finds one culprit among n in at most 2 * log2(n) + 2 runs more.
+
+        Returns:
+            The guilty call if it ran alone, else None.
+        """
+        if failure.check(RowsLost):
+            self._separate(str(failure.value), batch)
+            return None
+        if len(batch) == 1:
+            return batch[0].call if batch[0].wanted else None
+        middle = len(batch) // 2
+        self._again.extend((batch[:middle], batch[middle:]))
+        return None
+
+    def _separate(self, why: str, batch: Batch) -> None:
+        """Serve the method directly from now on, beginning with these calls."""
+        method = batch[0].call.method
+        method.serve_directly(why)
+        pieces = [*batch, *self.waiting.of_method(method)]
+        self.waiting.discard(pieces)
+        for call in dict.fromkeys(piece.call for piece in pieces if piece.wanted):
+            self.waiting.discard(call.pending)
+            whole = list(cut(call, self.policy.max_rows, self._clock.seconds()))
+            call.wait_for(whole)
+            self._again.append(whole)
+
+    def _blame(self, failure: Failure) -> InferenceError:
+        """The error a caller sees for what the model raised; the rest is logged."""
+        error = failure.value
+        if isinstance(error, InputRefused):
+            cause = error.__cause__
+            words = getattr(cause, "message", None) or repr(cause)
+            self.log.info("{error}: {words!r:.300}", error=error, words=words)
+            return error
+        self.log.failure("A model failed", failure)
+        if isinstance(error, InferenceError):
+            return error
+        blamed = ModelFailed()
+        blamed.__cause__ = error
+        return blamed
 
     def _learn_rate(self, batch: Batch, seconds: float) -> None:
         """Keep the rows a second that all slots together get through."""
@@ -413,7 +287,7 @@ class Collector:
         self._rate += weight * (rate - self._rate)
 
     def _is_idle(self) -> bool:
-        return not (self.in_flight or self._waiting or self._halves)
+        return not (self.in_flight or self.waiting or self._again)
 
     def _tell_idle(self) -> None:
         if self._is_idle():

@@ -7,11 +7,12 @@ serve kept-alive connections on after the port is closed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
@@ -29,6 +30,14 @@ REASONS = {400: b"Bad Request", 413: b"Content Too Large"}
 # so many seconds and so many bytes.
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 64 * 1024 * 1024
+
+# Seconds for a reset to arrive from a host that was sent something on a
+# connection it knows no more: a round trip around the earth.
+PROBE_SECONDS = 0.5
+
+# Seconds that a client under TLS has to confirm that the connection closes.
+# Idle ones often are not listening, and TLS would wait for them.
+CLOSE_SECONDS = 5.0
 
 # Seconds that an idle kept-alive connection may still use to send a request
 # once draining began: long enough for one that is already on the wire.
@@ -60,6 +69,10 @@ class BoundedRequest(WebRequest):
     def processingFailed(self, reason: Failure) -> Failure:
         """A resource raised: say so in JSON, log the rest."""
         self._log.failure("A resource failed", failure=reason)
+        if self.startedWriting:
+            # Half an answer can only be cut short.
+            self.loseConnection()
+            return reason
         body = error_body("internal error")
         self.setResponseCode(500)
         self.setHeader(b"Content-Type", b"application/json")
@@ -76,7 +89,9 @@ class BoundedChannel(HTTPChannel):
     site: BoundedSite
     transport: Any
     refused = False
+    _client_done = False
     _discarded = 0
+    _timer: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Be known to the site, so that it can drain."""
@@ -86,15 +101,42 @@ class BoundedChannel(HTTPChannel):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Be forgotten by the site."""
         super().connectionLost(reason)
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
         self.site.channels.discard(self)
         self.site.tell_drained()
 
     def readConnectionLost(self) -> None:
-        """The client half-closed: it is done, whatever it still waits for."""
-        self.transport.loseConnection()
+        """The client sends no more: answer what it has asked for, and close."""
+        if self._client_done:
+            return
+        self._client_done = True
+        if self._handlingRequest:
+            self._probe()
+            self._set_timer(PROBE_SECONDS, self._probe)
+        else:
+            self._close()
 
     def writeConnectionLost(self) -> None:
-        """We half-closed: :meth:`refuse` did, and reads on."""
+        """We half-closed: :meth:`refuse` did, and reads on while anything comes."""
+        if self._client_done:
+            self.loseConnection()
+
+    def requestDone(self, request: HTTPRequest) -> None:
+        """A request is answered; it was the last one if the client is done."""
+        super().requestDone(request)
+        # Otherwise requests that were sent in advance are being parsed.
+        if self._client_done and not (self._busyReceiving or self._handlingRequest):
+            self._close()
+
+    def loseConnection(self) -> None:
+        """Close once what was written is sent; a second time does nothing."""
+        if not self.transport.disconnecting:
+            super().loseConnection()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that does not end."""
+        self._respondToBadRequestAndDisconnect()
 
     def lineReceived(self, line: bytes) -> None:
         """Take a line of the head, unless the request is refused."""
@@ -109,6 +151,15 @@ class BoundedChannel(HTTPChannel):
         self._discarded += len(data)
         if self._discarded > LINGER_BYTES:
             self.transport.abortConnection()
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Take a header, unless it makes no sense."""
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:
+            # Python reads no number of more than 4300 digits.
+            self._respondToBadRequestAndDisconnect()
+            return False
 
     def allHeadersReceived(self) -> None:
         """Refuse an announced length before the client is told to go on."""
@@ -134,6 +185,19 @@ class BoundedChannel(HTTPChannel):
         """Whether no request is being read or answered."""
         return not self.requests
 
+    def close_after_answer(self) -> None:
+        """Keep the connection for no other request than the one under way."""
+        if self.requests and not self.refused:
+            self.persistent = False
+            headers = self.requests[0].responseHeaders
+            headers.setRawHeaders(b"connection", [b"close"])
+
+    def close_idle(self) -> None:
+        """Close a connection that nothing is going on at."""
+        self.loseConnection()
+        if self.isSecure():
+            self._set_timer(CLOSE_SECONDS, self.transport.abortConnection)
+
     def refuse_length(self, limit: int) -> None:
         """Answer 413."""
         self.refuse(413, f"the request body is larger than {limit} bytes")
@@ -156,8 +220,38 @@ class BoundedChannel(HTTPChannel):
         self.setTimeout(None)
         self.setRawMode()
         half_close = getattr(self.transport, "loseWriteConnection", None)
-        (half_close or self.transport.loseConnection)()
-        self.callLater(LINGER_SECONDS, self.transport.abortConnection)
+        # Under TLS the half-close would be the socket's, behind TLS's back.
+        if half_close is None or self.isSecure():
+            half_close = self.loseConnection
+        half_close()
+        self._set_timer(LINGER_SECONDS, self.transport.abortConnection)
+
+    def _set_timer(self, seconds: float, function: Callable[[], object]) -> None:
+        """Call a function later, and no more what was to be called before."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = self.callLater(seconds, function)
+
+    def _close(self) -> None:
+        """The client is done, and so are we, unless it broke off."""
+        if self.requests and not self.refused:
+            self.refuse(400, "the request was cut short")
+        else:
+            self.loseConnection()
+
+    def _probe(self) -> None:
+        """See whether the client is gone, or has only closed its side.
+
+        Both look the same until something is sent, and an interim answer may
+        be sent at any time (RFC 9110, section 15.2). The host of a client that
+        is gone answers the first with a reset, by which the second fails: then
+        the connection is lost, and the requests under way are cancelled.
+        """
+        request = self.requests[0] if self._handlingRequest else None
+        if request is None or request.startedWriting:
+            return
+        if request.clientproto == b"HTTP/1.1":
+            self._send100Continue()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.refuse(400, "the request is not well-formed HTTP/1.1")
@@ -191,6 +285,15 @@ class BoundedSite(Site):
         self.draining = False
         self._drained: Deferred[None] | None = None
 
+    def startFactory(self) -> None:
+        """The first port is opened, perhaps once more: do not drain any longer."""
+        super().startFactory()
+        self.draining = False
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/1.1 only: the channel speaks no HTTP/2, even where Twisted could."""
+        return [b"http/1.1"]
+
     def drain(self) -> Deferred[None]:
         """Answer what is under way and close every connection.
 
@@ -204,6 +307,8 @@ class BoundedSite(Site):
         self.draining = True
         if not self.channels:
             return succeed(None)
+        for channel in self.channels:
+            channel.close_after_answer()
         self._drained = Deferred()
         self.reactor.callLater(DRAIN_GRACE, self._close_idle)
         return self._drained
@@ -222,4 +327,4 @@ class BoundedSite(Site):
     def _close_idle(self) -> None:
         for channel in list(self.channels):
             if channel.is_idle():
-                channel.transport.loseConnection()
+                channel.close_idle()

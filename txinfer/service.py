@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Literal
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -96,7 +96,8 @@ class InferenceService(Service):
         self._reactor = reactor
         self._threads = ModelThreads(reactor, threads)
         self._servable: Servable | None = None
-        self._loading: Deferred[None] = succeed(None)
+        self._outcome: Failure | Literal["loaded"] | None = None
+        self._waiting: list[Deferred[None]] = []
 
     # Calls
 
@@ -163,7 +164,9 @@ class InferenceService(Service):
             self._fetcher = Fetcher(self._reactor, self._fetch_policy)
         self._collector = Collector(self._threads, self._reactor, self.policy)
         self._servable = Servable(self._load, self._threads, self._collector)
-        self._loading = Deferred.fromCoroutine(self._load_servable(self._servable))
+        self._outcome = None
+        loading = Deferred.fromCoroutine(self._load_servable(self._servable))
+        loading.addCallbacks(self._settle, self._settle)
 
     def when_ready(self) -> Deferred[None]:
         """Wait for the model.
@@ -174,12 +177,8 @@ class InferenceService(Service):
             served, or whatever else loading raised.
         """
         ready: Deferred[None] = Deferred()
-
-        def pass_on(result: Failure | None) -> Failure | None:
-            (ready.errback if isinstance(result, Failure) else ready.callback)(result)
-            return result
-
-        self._loading.addBoth(pass_on)
+        self._waiting.append(ready)
+        self._tell_waiting()
         return ready
 
     def stopService(self) -> Deferred[None]:
@@ -196,8 +195,8 @@ class InferenceService(Service):
         if servable is None:
             return
         returned = servable.retire()
-        # A load cannot be interrupted; who waits for it hears how it ended.
-        await self._loading.addErrback(lambda _: None)
+        # A load cannot be interrupted.
+        await self.when_ready().addErrback(lambda _: None)
         await returned
         await self._collector.drained()
         if self._fetcher is not None:
@@ -221,6 +220,23 @@ class InferenceService(Service):
             await servable.load()
         finally:
             progress.stop()
+
+    def _settle(self, failure: Failure | None) -> None:
+        """Loading is over; a failure that nobody waits for is logged."""
+        self._outcome = failure or "loaded"
+        if failure is not None and not self._waiting:
+            self.log.failure("{path} is not served", failure, path=self.path)
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        if self._outcome is None:
+            return
+        waiting, self._waiting = self._waiting, []
+        for ready in waiting:
+            if self._outcome == "loaded":
+                ready.callback(None)
+            else:
+                ready.errback(self._outcome)
 
     def _load_saved_model(self) -> IModel:
         """Blocks. TensorFlow is imported here and no earlier: twistd forks first."""

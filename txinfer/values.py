@@ -27,6 +27,7 @@ from .tensors import Array, TensorSpec
 MAX_RANK = 32
 
 SEQUENCES = {list, tuple}
+NUMPY = (np.ndarray, np.generic)
 
 DUMP_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
@@ -95,20 +96,15 @@ def parse(name: str, spec: TensorSpec, value: object) -> Parsed:
 def conform(name: str, spec: TensorSpec, value: object) -> Parsed:
     """:func:`parse` for Python callers: numpy arrays and scalars are taken as well.
 
-    An array of another dtype is converted if no value changes by it; only
-    floats may be rounded to a narrower float.
+    An array of another dtype is converted if no value changes by it, except
+    that numbers for a float are rounded to its precision.
 
     Raises:
         InvalidInput: naming the input, and the index of the first offender.
     """
-    if isinstance(value, (list, tuple)) and any(
-        isinstance(item, (np.ndarray, np.generic)) for item in value
-    ):
-        try:
-            value = np.stack([np.asarray(item) for item in value])
-        except ValueError:
-            raise InvalidInput("its elements differ in shape", name) from None
-    if not isinstance(value, (np.ndarray, np.generic)):
+    if isinstance(value, (list, tuple)):
+        value = _joined(spec, value)
+    if not isinstance(value, NUMPY):
         return parse(name, spec, value)
     array = np.asarray(value)
     if array.dtype != spec.dtype or spec.dtype == object:
@@ -124,12 +120,25 @@ def jsonable(spec: TensorSpec, array: Array) -> Any:
         leaves = map(_text, array.flat)
         return np.fromiter(leaves, object, array.size).reshape(array.shape).tolist()
     if spec.type in ("float16", "bfloat16"):
-        doubles = map(_shortest, array.flat)
+        bits = np.ascontiguousarray(array).view(np.uint16).ravel().tolist()
+        doubles = (_shortest(pattern, array.dtype) for pattern in bits)
         array = np.fromiter(doubles, np.float64, array.size).reshape(array.shape)
     return np.ascontiguousarray(array) if array.shape else array[()]
 
 
 # Into arrays
+
+
+def _joined(spec: TensorSpec, items: Sequence[object]) -> object:
+    """Rows that may be numpy's as one array, or as lists for :func:`parse`."""
+    if not any(isinstance(item, NUMPY) for item in items):
+        return items
+    if all(isinstance(item, NUMPY) and item.dtype == spec.dtype for item in items):
+        rows = [np.asarray(item) for item in items]
+        if len({row.shape for row in rows}) == 1:
+            return np.stack(rows)
+    # Stacking would make them one dtype, and change values by that.
+    return [item.tolist() if isinstance(item, NUMPY) else item for item in items]
 
 
 class _BadLeaf(Exception):
@@ -221,7 +230,8 @@ def _floats(spec: TensorSpec, leaves: list[Any]) -> Parsed:
     try:
         wide = np.array(leaves, np.float64)
     except OverflowError:
-        position = next(i for i, leaf in enumerate(leaves) if abs(leaf) > 1e308)
+        highest = float(np.finfo(np.float64).max)
+        position = next(i for i, leaf in enumerate(leaves) if abs(leaf) > highest)
         raise _BadLeaf(position, f"outside the range of {spec.type}") from None
     with np.errstate(over="ignore"):
         array = wide.astype(spec.dtype)
@@ -281,8 +291,8 @@ def _text(value: bytes) -> str | dict[str, str]:
         return {"b64": base64.b64encode(value).decode("ascii")}
 
 
-@lru_cache(maxsize=2 * 65536, typed=True)
-def _shortest(value: Any) -> float:
+@lru_cache(maxsize=2 * 65536)
+def _shortest(bits: int, dtype: np.dtype[Any]) -> float:
     """The double that prints as the shortest decimal for a 16-bit float.
 
     A double prints as the shortest decimal that is read back as itself; this
@@ -290,10 +300,11 @@ def _shortest(value: Any) -> float:
     rather than 0.0999755859375 for float16. Five significant digits always do
     (IEEE 754-2019, 5.12.2: 1 + ceil(11 * log10(2))).
     """
+    value = np.array(bits, np.uint16).view(dtype)
     exact = float(value)
     for digits in range(1, 5):
         rounded = float(f"{exact:.{digits}g}")
         with np.errstate(over="ignore"):
-            if np.array(rounded).astype(value.dtype) == value:
+            if np.array(rounded).astype(dtype) == value:
                 return rounded
     return float(f"{exact:.5g}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from klein import Klein
-from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -78,7 +77,6 @@ def new_router() -> Klein:
     router.url_map.merge_slashes = False
     router.handle_errors(InferenceError)(_inference_error)
     router.handle_errors(HTTPException)(_routing_error)
-    router.handle_errors(CancelledError)(_hung_up)
     router.handle_errors(Exception)(_bug)
     return router  # type: ignore[no-any-return]
 
@@ -99,10 +97,6 @@ def _routing_error(request: IRequest, failure: Failure) -> bytes:
         if name.lower() in ("allow", "location"):
             request.setHeader(name.encode(), value.encode())
     return reply_error(request, error.code or 500, (error.name or "error").lower())
-
-
-def _hung_up(request: IRequest, failure: Failure) -> None:
-    """The client is gone; nobody reads an answer."""
 
 
 def _bug(request: IRequest, failure: Failure) -> bytes:
@@ -156,8 +150,11 @@ class Root(Resource):
             child: IResource = self.children[path]
             return child
         request.postpath.insert(0, request.prepath.pop())
-        if not _is_utf8(request.postpath):
+        # Klein would answer these two in plain text, or not at all.
+        if not is_utf8(request.postpath):
             return ErrorResource(400, "the URL's path is not UTF-8")
+        if not _is_host(request.getRequestHostname()):
+            return ErrorResource(400, "the Host header is not a host's name")
         return self._api
 
     def render(self, request: IRequest) -> bytes | int:
@@ -189,9 +186,18 @@ class _Preflight(Resource):
         return b""
 
 
-def _is_utf8(segments: list[bytes]) -> bool:
+def is_utf8(segments: list[bytes]) -> bool:
+    """Whether the segments of a path are text."""
     try:
         b"/".join(segments).decode()
     except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_host(name: bytes) -> bool:
+    try:
+        name.decode().encode("idna")
+    except UnicodeError:
         return False
     return True

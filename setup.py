@@ -1,0 +1,81 @@
+"""What txinfer is, needs and installs.
+
+The packages are listed by hand, because ``twisted/plugins`` must be installed
+without an ``__init__.py``, which package discovery does not understand.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+DEMO = ["pillow>=10.3", "scikit-learn>=1.4"]
+TEST = [
+    *DEMO,
+    "build>=1.2",
+    "hypothesis>=6.100",
+    "mypy>=1.11",
+    "mypy-zope>=1.0.7",
+    "pytest>=8",
+    "ruff>=0.6",
+    "setuptools>=64",
+    "wheel>=0.43",
+]
+
+
+def version() -> str:
+    """The version in ``txinfer/__init__.py``, which is not imported."""
+    text = (HERE / "txinfer" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError("txinfer/__init__.py has no __version__")
+    return found[1]
+
+
+setup(
+    name="txinfer",
+    version=version(),
+    description="Serve any TensorFlow SavedModel over HTTP, with Twisted",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: No Input/Output (Daemon)",
+        "Framework :: Twisted",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Internet :: WWW/HTTP :: HTTP Servers",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    keywords=["tensorflow", "twisted", "savedmodel", "inference", "http", "server"],
+    python_requires=">=3.10,<3.14",
+    packages=["txinfer", "txinfer.protocols", "twisted.plugins"],
+    package_data={"txinfer": ["py.typed"]},
+    entry_points={"console_scripts": ["txinfer = txinfer.cli:main"]},
+    install_requires=[
+        "attrs>=23.2",
+        "idna>=3.4",
+        "klein>=24.8",
+        "numpy>=1.26",
+        "orjson>=3.10",
+        "protobuf>=3.20.3",
+        "tensorflow>=2.16",
+        "treq>=24.9",
+        "twisted[tls]>=24.7",
+        "werkzeug>=3",
+        "zope.interface>=6",
+    ],
+    extras_require={"demo": DEMO, "test": TEST},
+    zip_safe=False,
+)

@@ -1,0 +1,498 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from tests.deferreds import reason, result
+from tests.pool import SteppedThreads
+from txinfer.collector import BatchPolicy, Collector
+from txinfer.errors import (
+    DeadlineExceeded,
+    InputRefused,
+    ModelFailed,
+    Overloaded,
+)
+from txinfer.interfaces import IRunnable
+from txinfer.tensors import Tensors
+
+
+def double(tensors: Tensors) -> Tensors:
+    return {"y": tensors["x"] * 2}
+
+
+@implementer(IRunnable)
+@attrs.define(eq=False)
+class Work:
+    """A method whose runs are recorded by their number of rows."""
+
+    function: Callable[[Tensors], Tensors] = double
+    direct: str | None = None
+    runs: list[int] = attrs.field(factory=list)
+
+    def run(self, tensors: Tensors) -> Tensors:
+        self.runs.append(len(tensors["x"]))
+        return self.function(tensors)
+
+    def serve_directly(self, why: str) -> None:
+        self.direct = why
+
+
+class Bench:
+    """A collector with threads and a clock that tests step."""
+
+    def __init__(self, slots: int = 1, **policy: Any) -> None:
+        self.threads = SteppedThreads(slots)
+        self.clock = Clock()
+        self.collector = Collector(self.threads, self.clock, BatchPolicy(**policy))
+
+    def call(
+        self, work: Work, *numbers: float, deadline: float | None = None
+    ) -> Deferred[Tensors]:
+        return self.collector.submit(work, {"x": np.array(numbers)}, deadline)
+
+    def finish(self) -> int:
+        return self.threads.finish()
+
+
+def answer(call: Deferred[Tensors]) -> Any:
+    """The outputs of a call that must have been answered, as a list."""
+    return result(call)["y"].tolist()
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_what_the_doubles_promise() -> None:
+    verifyObject(IRunnable, Work())
+
+
+# Batching
+
+
+def test_a_first_call_leaves_at_once(bench: Bench) -> None:
+    bench.call(Work(), 1)
+    assert bench.collector.in_flight == 1
+    assert not bench.clock.getDelayedCalls()
+
+
+def test_64_callers_get_their_own_rows_from_a_handful_of_runs(bench: Bench) -> None:
+    work = Work()
+    calls = [bench.call(work, n) for n in range(64)]
+    bench.finish()
+    assert [answer(call) for call in calls] == [[2.0 * n] for n in range(64)]
+    assert work.runs == [1, 32, 31]
+
+
+def test_what_waits_leaves_together_when_a_run_returns(bench: Bench) -> None:
+    work = Work()
+    bench.call(work, 0)
+    for n in range(5):
+        bench.call(work, n, n)
+    bench.threads.step()
+    bench.threads.step()
+    assert work.runs == [1, 10]
+
+
+def test_a_batch_never_exceeds_the_cap(bench: Bench) -> None:
+    work = Work()
+    bench.call(work, 0)
+    for _ in range(5):
+        bench.call(work, *range(20))
+    bench.finish()
+    assert work.runs == [1, 20, 20, 20, 20, 20]
+
+
+def test_a_call_larger_than_the_cap_is_split_and_rejoined_in_order() -> None:
+    bench, work = Bench(max_rows=4), Work()
+    big = bench.call(work, *range(10))
+    small = bench.call(work, 99)
+    bench.finish()
+    assert answer(big) == [2.0 * n for n in range(10)]
+    assert answer(small) == [198]
+    # The last piece of the big call has room for the small one.
+    assert work.runs == [4, 4, 3]
+
+
+def test_different_methods_never_share_a_run(bench: Bench) -> None:
+    one, other = Work(), Work(lambda t: {"y": -t["x"]})
+    calls = [bench.call((one, other)[n % 2], n) for n in range(8)]
+    bench.finish()
+    assert [answer(call) for call in calls] == [
+        [2.0 * n] if n % 2 == 0 else [-float(n)] for n in range(8)
+    ]
+    assert sum(one.runs) == sum(other.runs) == 4
+
+
+def test_alternating_shapes_are_joined_by_shape_and_oldest_goes_first(
+    bench: Bench,
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def record(tensors: Tensors) -> Tensors:
+        shapes.append(tensors["x"].shape)
+        return double(tensors)
+
+    work = Work(record)
+    calls = [
+        bench.collector.submit(work, {"x": np.full((1, 2 + n % 2), n)})
+        for n in range(9)
+    ]
+    bench.finish()
+    assert shapes == [(1, 2), (4, 3), (4, 2)]
+    assert [answer(call)[0][0] for call in calls] == [2 * n for n in range(9)]
+
+
+def test_different_dtypes_never_share_a_run(bench: Bench) -> None:
+    work = Work()
+    bench.call(work, 0)
+    bench.collector.submit(work, {"x": np.array([1], np.int64)})
+    bench.collector.submit(work, {"x": np.array([1], np.float32)})
+    bench.finish()
+    assert work.runs == [1, 1, 1]
+
+
+def test_a_direct_method_runs_call_by_call(bench: Bench) -> None:
+    work = Work(direct="it has no inputs")
+    calls = [bench.call(work, *range(n)) for n in (1, 2, 50)]
+    bench.finish()
+    assert work.runs == [1, 2, 50]
+    assert [len(answer(call)) for call in calls] == [1, 2, 50]
+
+
+def test_as_many_runs_are_under_way_as_there_are_threads() -> None:
+    bench, work = Bench(slots=2), Work()
+    for n in range(6):
+        bench.call(work, n)
+    assert bench.collector.in_flight == 2
+    bench.threads.step()
+    assert work.runs == [1]
+    assert bench.collector.in_flight == 2
+    bench.finish()
+    assert work.runs == [1, 1, 4]
+
+
+def test_the_next_batch_starts_before_replies_are_made(bench: Bench) -> None:
+    in_flight: list[int] = []
+    work = Work()
+    bench.call(work, 1).addCallback(
+        lambda _: in_flight.append(bench.collector.in_flight)
+    )
+    bench.call(work, 2)
+    bench.threads.step()
+    assert in_flight == [1]
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(1, 3))
+def test_every_caller_gets_its_rows_whatever_the_sizes(
+    sizes: list[int], slots: int
+) -> None:
+    bench, work = Bench(slots, max_rows=4), Work()
+    calls = [bench.call(work, *([n] * size)) for n, size in enumerate(sizes)]
+    bench.finish()
+    assert [answer(call) for call in calls] == [
+        [2.0 * n] * size for n, size in enumerate(sizes)
+    ]
+    assert max(work.runs) <= 4
+    assert bench.collector.waiting.rows == bench.collector.waiting.bytes == 0
+    assert bench.collector.in_flight == 0
+
+
+def test_a_policy_that_lingers_waits_for_company() -> None:
+    bench, work = Bench(max_rows=4, linger=0.5), Work()
+    calls = [bench.call(work, n) for n in range(2)]
+    assert bench.collector.in_flight == 0
+    bench.clock.advance(0.5)
+    bench.finish()
+    assert work.runs == [2]
+    assert [answer(call) for call in calls] == [[0], [2]]
+
+
+def test_a_full_batch_does_not_linger() -> None:
+    bench, work = Bench(max_rows=2, linger=0.5), Work()
+    for n in range(3):
+        bench.call(work, n)
+    bench.finish()
+    assert work.runs == [2]
+    bench.clock.advance(0.5)
+    bench.finish()
+    assert work.runs == [2, 1]
+
+
+# Isolation
+
+
+def refuse_negative(tensors: Tensors) -> Tensors:
+    if (tensors["x"] < 0).any():
+        raise InputRefused("INVALID_ARGUMENT")
+    return double(tensors)
+
+
+@pytest.mark.parametrize("place", range(32))
+def test_one_bad_row_beside_31_good_ones_fails_alone(bench: Bench, place: int) -> None:
+    work = Work(refuse_negative)
+    bench.call(work, 0)
+    calls = [bench.call(work, -1 if n == place else n) for n in range(32)]
+    bench.finish()
+    assert isinstance(reason(calls.pop(place)), InputRefused)
+    assert [answer(c) for c in calls] == [[2.0 * n] for n in range(32) if n != place]
+    extra = len(work.runs) - 2
+    assert extra <= 2 * math.log2(32) + 2
+
+
+@given(st.sets(st.integers(0, 31)))
+def test_just_the_guilty_calls_fail(guilty: set[int]) -> None:
+    bench, work = Bench(), Work(refuse_negative)
+    bench.call(work, 0)
+    calls = [bench.call(work, -1 if n in guilty else n) for n in range(32)]
+    bench.finish()
+    for n, call in enumerate(calls):
+        if n in guilty:
+            assert isinstance(reason(call), InputRefused)
+        else:
+            assert answer(call) == [2.0 * n]
+
+
+def test_a_call_split_over_several_runs_fails_as_one() -> None:
+    bench, work = Bench(max_rows=4), Work(refuse_negative)
+    big = bench.call(work, 1, 2, 3, 4, -1, 6, 7, 8, 9, 10, 11, 12)
+    small = bench.call(work, 5)
+    bench.finish()
+    assert isinstance(reason(big), InputRefused)
+    assert answer(small) == [10]
+    # Its third piece was not run any more.
+    assert work.runs == [4, 4, 1]
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        MemoryError(),
+        KeyboardInterrupt(),
+        SystemExit(3),
+        GeneratorExit(),
+        StopIteration(),
+        BaseException("anything"),
+    ],
+    ids=lambda raised: type(raised).__name__,
+)
+def test_no_call_is_left_unanswered_whatever_the_model_raises(
+    bench: Bench, raised: BaseException
+) -> None:
+    def break_down(tensors: Tensors) -> Tensors:
+        if 13.0 in tensors["x"]:
+            raise raised
+        return double(tensors)
+
+    work = Work(break_down)
+    calls = [bench.call(work, n) for n in range(20)]
+    bench.finish()
+    failed = reason(calls.pop(13))
+    assert isinstance(failed, ModelFailed)
+    assert failed.__cause__ is raised
+    assert [answer(c) for c in calls] == [[2.0 * n] for n in range(20) if n != 13]
+
+
+def test_lost_rows_make_the_method_direct(bench: Bench) -> None:
+    def positive(tensors: Tensors) -> Tensors:
+        x = tensors["x"]
+        return {"y": x[x > 0]}
+
+    work = Work(positive)
+    calls = [bench.call(work, *numbers) for numbers in [(1,), (2, -2), (-3,), (4,)]]
+    bench.finish()
+    assert [answer(c) for c in calls] == [[1], [2], [], [4]]
+    assert work.direct == "output 'y' had not one row for each row put in"
+    late = bench.call(work, -1, 5)
+    bench.finish()
+    assert answer(late) == [5]
+
+
+def test_lost_rows_are_found_in_a_call_that_ran_alone(bench: Bench) -> None:
+    work = Work(lambda t: {"y": t["x"].sum()})
+    call = bench.call(work, 1, 2)
+    bench.finish()
+    assert answer(call) == 3.0
+    assert work.direct is not None
+
+
+def test_lost_rows_of_a_split_call_are_run_again_as_one_call() -> None:
+    bench = Bench(slots=2, max_rows=2)
+    work = Work(lambda t: {"y": t["x"][:1]})
+    big = bench.call(work, 1, 2, 3, 4, 5)
+    other = bench.call(work, 6)
+    bench.finish()
+    assert answer(big) == [1]
+    assert answer(other) == [6]
+    assert bench.collector.waiting.rows == 0
+
+
+# Leaving early
+
+
+def test_a_cancelled_call_leaves_the_queue(bench: Bench) -> None:
+    work = Work()
+    bench.call(work, 0)
+    calls = [bench.call(work, n) for n in range(4)]
+    calls[1].cancel()
+    assert isinstance(reason(calls.pop(1)), CancelledError)
+    assert bench.collector.waiting.rows == 3
+    bench.finish()
+    assert work.runs == [1, 3]
+    assert [answer(call) for call in calls] == [[0], [4], [6]]
+
+
+def test_cancelling_in_flight_drops_only_that_answer(bench: Bench) -> None:
+    work = Work()
+    bench.call(work, 0)
+    calls = [bench.call(work, n) for n in range(3)]
+    bench.threads.step()
+    calls[0].cancel()
+    assert isinstance(reason(calls[0]), CancelledError)
+    assert bench.collector.in_flight == 1
+    bench.finish()
+    assert [answer(call) for call in calls[1:]] == [[2], [4]]
+    assert bench.collector.in_flight == 0
+
+
+def test_a_cancelled_call_is_not_run_again_when_its_batch_failed(bench: Bench) -> None:
+    work = Work(refuse_negative)
+    bench.call(work, 0)
+    calls = [bench.call(work, n) for n in (-1, 2)]
+    bench.threads.step()
+    calls[0].cancel()
+    assert isinstance(reason(calls[0]), CancelledError)
+    bench.finish()
+    assert answer(calls[1]) == [4]
+    assert work.runs == [1, 2, 1]
+
+
+def test_cancelling_all_in_a_failed_batch_leaves_nothing_behind(bench: Bench) -> None:
+    work = Work(refuse_negative)
+    calls = [bench.call(work, -1, -2), bench.call(work, 3)]
+    for call in calls:
+        call.cancel()
+        assert isinstance(reason(call), CancelledError)
+    bench.finish()
+    assert work.runs == [2]
+    assert bench.collector.drained().called
+
+
+def test_an_expired_call_never_enters_a_batch(bench: Bench) -> None:
+    work = Work()
+    bench.call(work, 0)
+    late = bench.call(work, 1, deadline=bench.clock.seconds() + 1)
+    kept = bench.call(work, 2, deadline=bench.clock.seconds() + 9)
+    bench.clock.advance(1)
+    assert isinstance(reason(late), DeadlineExceeded)
+    bench.finish()
+    assert work.runs == [1, 1]
+    assert answer(kept) == [4]
+    assert not bench.clock.getDelayedCalls()
+
+
+def test_a_deadline_is_kept_while_the_run_goes_on(bench: Bench) -> None:
+    work = Work()
+    call = bench.call(work, 1, deadline=bench.clock.seconds() + 1)
+    bench.clock.advance(1)
+    assert isinstance(reason(call), DeadlineExceeded)
+    assert bench.collector.in_flight == 1
+    bench.finish()
+    assert bench.collector.in_flight == 0
+
+
+def test_a_deadline_in_the_past_is_refused_at_once(bench: Bench) -> None:
+    work = Work()
+    call = bench.call(work, 1, deadline=bench.clock.seconds())
+    assert isinstance(reason(call), DeadlineExceeded)
+    assert not bench.finish()
+
+
+# Bounds
+
+
+def test_a_full_queue_refuses_by_rows() -> None:
+    bench, work = Bench(max_queued_rows=3), Work()
+    kept = [bench.call(work, n) for n in range(4)]
+    refused = bench.call(work, 9)
+    failed = reason(refused)
+    assert isinstance(failed, Overloaded)
+    assert failed.retry_after >= 1
+    bench.finish()
+    assert [answer(call) for call in kept] == [[0], [2], [4], [6]]
+
+
+def test_a_full_queue_refuses_by_bytes() -> None:
+    bench, work = Bench(max_queued_bytes=16), Work()
+    kept = [bench.call(work, n) for n in range(3)]
+    assert isinstance(reason(bench.call(work, 9)), Overloaded)
+    bench.finish()
+    assert all(answer(call) for call in kept[1:])
+
+
+def test_an_empty_queue_takes_a_call_of_any_size() -> None:
+    bench, work = Bench(max_queued_rows=3), Work()
+    bench.call(work, 0)
+    big = bench.call(work, *range(100))
+    bench.finish()
+    assert len(answer(big)) == 100
+
+
+def test_retry_after_follows_the_measured_rate() -> None:
+    bench, work = Bench(max_rows=10), Work()
+    bench.call(work, *range(10))
+    for _ in range(5):
+        bench.call(work, *range(10))
+    assert bench.collector.retry_after() == 1, "nothing is known yet"
+    bench.clock.advance(2)
+    bench.threads.step()
+    # Ten rows took two seconds, and forty still wait.
+    assert bench.collector.retry_after() == 8
+
+
+def test_retry_after_has_a_bound() -> None:
+    bench, work = Bench(max_rows=1), Work()
+    for n in range(10):
+        bench.call(work, n)
+    bench.clock.advance(1000)
+    bench.threads.step()
+    assert bench.collector.retry_after() == 60
+
+
+# Draining
+
+
+def test_drained_fires_after_the_last_answer(bench: Bench) -> None:
+    order: list[str] = []
+    work = Work()
+    for n in range(3):
+        bench.call(work, n).addCallback(lambda _: order.append("answer"))
+    bench.collector.drained().addCallback(lambda _: order.append("drained"))
+    bench.finish()
+    assert order == ["answer"] * 3 + ["drained"]
+
+
+def test_drained_fires_at_once_when_idle(bench: Bench) -> None:
+    assert bench.collector.drained().called
+
+
+def test_drained_fires_when_the_last_waiting_call_is_cancelled() -> None:
+    bench, work = Bench(linger=9.0), Work()
+    call = bench.call(work, 1)
+    drained = bench.collector.drained()
+    call.cancel()
+    assert isinstance(reason(call), CancelledError)
+    assert drained.called

@@ -1,0 +1,245 @@
+"""The examples do what they say: run as commands, and served over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from examples import digits
+from tests.processes import serving
+
+TREE = Path(__file__).parent.parent
+AT_ONCE = 60  # images in a request
+
+Labelled = list[tuple[bytes, int]]
+Namer = Callable[[list[bytes]], list[str]]
+
+
+def start(script: str, *arguments: str | Path) -> subprocess.Popen[str]:
+    """Start an example as a person does, from the tree."""
+    return subprocess.Popen(
+        [sys.executable, TREE / "examples" / script, *arguments],
+        cwd=TREE,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which both examples, at the same time, made their models."""
+    folder = tmp_path_factory.mktemp("made")
+    processes = [
+        start("digits.py", folder / "digits", "--web", folder / "web"),
+        start("inception.py", folder / "inception", "--weights", "none"),
+    ]
+    for process in processes:
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+    return folder
+
+
+def accuracy(name: Namer, images: Labelled) -> float:
+    """The share of images whose first name is right."""
+    best = name([file for file, _ in images])
+    right = [digits.NAMES[label] for _, label in images]
+    assert len(best) == len(right)
+    return float(np.mean([a == b for a, b in zip(best, right, strict=True)]))
+
+
+def redrawn(
+    change: Callable[[Image.Image], Image.Image], kind: str = "PNG"
+) -> Labelled:
+    """The held-out images as someone else might have saved them."""
+    images = []
+    for drawn, label in digits.held_out():
+        file = io.BytesIO()
+        change(Image.open(io.BytesIO(drawn))).save(file, kind)
+        images.append((file.getvalue(), label))
+    return images
+
+
+# The digits, run by TensorFlow itself
+
+
+@pytest.fixture(scope="module")
+def signatures(made: Path) -> Any:
+    """The signatures of the demo model, as functions."""
+    return tf.saved_model.load(str(made / "digits")).signatures
+
+
+@pytest.fixture(scope="module")
+def direct(signatures: Any) -> Namer:
+    """The first name of each image, without a server."""
+
+    def first_names(files: list[bytes]) -> list[str]:
+        names = signatures["names"](image=tf.constant(files, tf.string))[
+            "names"
+        ].numpy()
+        return [row[0].decode() for row in names]
+
+    return first_names
+
+
+def test_the_digits_have_two_methods_and_a_default(signatures: Any) -> None:
+    assert set(signatures) == {"names", "features", "serving_default"}
+    for signature in signatures.values():
+        image = signature.structured_input_signature[1]["image"]
+        assert (image.dtype, image.shape.as_list()) == (tf.string, [None])
+
+
+def test_the_names_are_the_five_best_without_repetition(signatures: Any) -> None:
+    file, label = digits.held_out()[0]
+    (names,) = signatures["names"](image=tf.constant([file]))["names"].numpy()
+    assert names[0].decode() == digits.NAMES[label]
+    assert len(set(names)) == len(names) == 5
+    assert {name.decode() for name in names} <= set(digits.NAMES)
+
+
+def test_the_features_are_a_vector_for_each_image(signatures: Any) -> None:
+    files = [file for file, _ in digits.held_out()[:3]]
+    features = signatures["features"](image=tf.constant(files))["features"].numpy()
+    assert (features.shape, features.dtype) == ((3, digits.FEATURES), np.float32)
+    assert not np.allclose(features[0], features[1])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_unseen_digits_are_named_right(direct: Namer, kind: str) -> None:
+    images = digits.held_out(kind)
+    assert len(images) == 360
+    assert accuracy(direct, images) > 0.95
+
+
+def test_the_images_held_out_are_not_trained_on() -> None:
+    trained_on = {file for file, _ in digits.split(held_out=False)}
+    assert not trained_on & {file for file, _ in digits.held_out()}
+
+
+def test_chalk_on_a_blackboard_does_as_well(direct: Namer) -> None:
+    assert accuracy(direct, redrawn(ImageOps.invert)) > 0.95
+
+
+def test_the_size_and_the_place_of_a_digit_do_not_matter(direct: Namer) -> None:
+    def in_the_corner(drawn: Image.Image) -> Image.Image:
+        sheet = Image.new("RGB", (400, 250), "white")
+        sheet.paste(drawn.convert("RGB").resize((120, 120)), (250, 20))
+        return sheet
+
+    assert accuracy(direct, redrawn(in_the_corner, "JPEG")) > 0.95
+
+
+def test_what_is_transparent_is_paper(direct: Namer) -> None:
+    def on_glass(drawn: Image.Image) -> Image.Image:
+        glass = Image.new("LA", drawn.size, 0)
+        glass.putalpha(ImageOps.invert(drawn))
+        return glass
+
+    assert accuracy(direct, redrawn(on_glass)) > 0.95
+
+
+@pytest.mark.parametrize("file", [b"", b"no image", digits.held_out()[0][0][:50]])
+def test_a_file_that_is_not_an_image_fails(direct: Namer, file: bytes) -> None:
+    good = digits.held_out()[0][0]
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        direct([good, file])
+
+
+def test_an_empty_sheet_and_an_empty_batch_are_no_failures(direct: Namer) -> None:
+    sheet = io.BytesIO()
+    Image.new("L", (20, 10), 255).save(sheet, "PNG")
+    assert len(direct([sheet.getvalue()])) == 1
+    assert direct([]) == []
+
+
+def test_the_samples_of_the_page_are_named_right(made: Path, direct: Namer) -> None:
+    samples = sorted((made / "web" / "samples").iterdir())
+    images = [(sample.read_bytes(), int(sample.stem)) for sample in samples]
+    assert len(images) == 20
+    assert accuracy(direct, images) == 1
+
+
+# The digits, over HTTP
+
+
+@pytest.fixture(scope="module")
+def site(made: Path) -> Iterator[str]:
+    """The URL of a server as ``make demo`` starts it, with all unseen images."""
+    pictures = made / "web" / "unseen"
+    pictures.mkdir()
+    for index, (file, _) in enumerate(digits.held_out()):
+        (pictures / f"{index}.png").write_bytes(file)
+    with serving(
+        *("--model", str(made / "digits")),
+        *("--static_path", str(made / "web")),
+        *("--url_allow", "127.0.0.1/32"),
+    ) as url:
+        yield url.rstrip("/")
+
+
+def post_names(site: str, values: list[dict[str, str]]) -> list[str]:
+    """Ask the server for the first name of each image."""
+    first: list[str] = []
+    for start in range(0, len(values), AT_ONCE):
+        batch = values[start : start + AT_ONCE]
+        request = urllib.request.Request(
+            f"{site}/names",
+            json.dumps({"image": batch}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            first += [names[0] for names in json.load(response)["names"]]
+    return first
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_digits_sent_as_base64_are_named_right(site: str, kind: str) -> None:
+    def first_names(files: list[bytes]) -> list[str]:
+        return post_names(
+            site, [{"b64": base64.b64encode(file).decode()} for file in files]
+        )
+
+    assert accuracy(first_names, digits.held_out(kind)) > 0.95
+
+
+def test_digits_sent_as_urls_are_named_right(site: str) -> None:
+    def first_names(files: list[bytes]) -> list[str]:
+        return post_names(
+            site, [{"url": f"{site}/web/unseen/{i}.png"} for i in range(len(files))]
+        )
+
+    assert accuracy(first_names, digits.held_out()) > 0.95
+
+
+def test_the_test_page_is_served(site: str) -> None:
+    with urllib.request.urlopen(f"{site}/web/", timeout=60) as response:
+        assert response.headers.get_content_type() == "text/html"
+        assert response.read() == digits.PAGE.read_bytes()
+
+
+# Inception
+
+
+def test_inception_makes_features_and_names_of_jpeg_files(made: Path) -> None:
+    signatures = tf.saved_model.load(str(made / "inception")).signatures
+    file = io.BytesIO()
+    Image.new("RGB", (120, 80), "orange").save(file, "JPEG")
+    files = tf.constant([file.getvalue()] * 2)
+    features = signatures["features"](image=files)["features"]
+    names = signatures["names"](image=files)["names"]
+    assert (features.dtype, features.shape.as_list()) == (tf.float32, [2, 2048])
+    assert (names.dtype, names.shape.as_list()) == (tf.string, [2, 5])
+    assert all(name.startswith(b"class ") for name in names.numpy().flat)
+    assert set(signatures) == {"features", "names", "serving_default"}

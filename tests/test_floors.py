@@ -1,0 +1,80 @@
+"""Imports go down: a module imports only from floors below its own."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "txinfer"
+
+FLOORS = [
+    {"errors"},
+    {"tensors", "addresses", "graphs", "layout"},
+    {"interfaces", "values", "lookup"},
+    {"threads", "calls", "hop", "http", "probe", "failures"},
+    {"waiting", "fetch", "inputs", "web"},
+    {"collector", "sample", "savedmodel", "static"},
+    {"models", "protocols.native", "quiet"},
+    {"service", "describe"},
+    {"server"},
+    {"tap"},
+    {"cli"},
+]
+FLOOR = {module: level for level, floor in enumerate(FLOORS) for module in floor}
+
+
+def modules() -> dict[str, Path]:
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "__init__.py"
+    }
+
+
+def imported(module: str, path: Path) -> Iterator[str]:
+    """The modules of the package that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            package = module.split(".")[: -node.level]
+            base = [*package, *(node.module or "").split(".")]
+            base = [part for part in base if part]
+            for alias in node.names:
+                whole = ".".join([*base, alias.name])
+                found = whole if whole in FLOOR else ".".join(base)
+                if found:
+                    yield found
+
+
+def outside(path: Path) -> set[str]:
+    """The top-level packages that a module imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def test_every_module_has_a_floor() -> None:
+    assert modules().keys() == FLOOR.keys()
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_go_down(module: str) -> None:
+    for other in imported(module, modules()[module]):
+        assert FLOOR[other] < FLOOR[module], f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_only_the_adapter_imports_tensorflow(module: str) -> None:
+    if module != "savedmodel":
+        assert "tensorflow" not in outside(modules()[module])
+
+
+@pytest.mark.parametrize("module", modules())
+def test_nobody_reads_a_clock_of_their_own(module: str) -> None:
+    assert not outside(modules()[module]) & {"time", "datetime"}

@@ -1,0 +1,534 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.task import Clock
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import directlyProvides
+
+from tests.deferreds import result
+from tests.web_client import Connection, Wire, request
+from txinfer.http import (
+    CLOSE_SECONDS,
+    DRAIN_GRACE,
+    LINGER_BYTES,
+    LINGER_SECONDS,
+    PROBE_SECONDS,
+    BoundedSite,
+)
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CHUNKED = {"Transfer-Encoding": "chunked"}
+
+
+class Echo(Resource):
+    """Answers with the body at once, or under ``/later`` when told to."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bodies: list[bytes] = []
+        self.waiting: list[Any] = []
+        self.gone = 0
+
+    def render(self, request: Any) -> bytes | int:
+        body: bytes = request.content.read()
+        self.bodies.append(body)
+        if request.path == b"/broken":
+            raise RuntimeError("a secret")
+        if request.path == b"/half":
+            request.write(b"half")
+            raise RuntimeError("a secret")
+        if request.path != b"/later":
+            return body
+        self.waiting.append(request)
+        request.notifyFinish().addErrback(self._count)
+        return NOT_DONE_YET
+
+    def finish(self, body: bytes = b"late") -> None:
+        """Answer the oldest request that waits."""
+        request = self.waiting.pop(0)
+        request.write(body)
+        request.finish()
+
+    def _count(self, _: object) -> None:
+        self.gone += 1
+
+
+class Bench:
+    """A site that takes ten bytes, and its only resource."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.clock = Clock()
+        self.echo = Echo()
+        self.site = BoundedSite(self.echo, 10, reactor=self.clock, **kwargs)
+
+    def connect(self, *data: bytes) -> Connection:
+        connection = Connection(self.site)
+        connection.send(*data)
+        return connection
+
+    def advance(self, seconds: float, *connections: Connection) -> None:
+        self.clock.advance(seconds)
+        for connection in connections:
+            connection.settle()
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def assert_refused(connection: Connection, status: int) -> None:
+    """One JSON error in its full length, after which the server closes its side."""
+    answer = connection.answer()
+    assert answer.status == status
+    assert answer.error
+    assert answer["Connection"] == "close"
+    assert answer["Content-Length"] == str(len(answer.body))
+    assert connection.wire.half_closed
+    assert connection.open
+
+
+# The bound
+
+
+def test_a_body_up_to_the_bound_is_taken(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/", b"0123456789"))
+    assert connection.answer().body == b"0123456789"
+    assert connection.open
+
+
+def test_a_longer_announcement_is_refused_before_the_body(bench: Bench) -> None:
+    head = request("POST", "/", headers={"Content-Length": "11"})
+    connection = bench.connect(head)
+    assert_refused(connection, 413)
+    assert connection.answer().error == "the request body is larger than 10 bytes"
+    assert not bench.echo.bodies
+
+
+def test_a_refused_announcement_is_not_told_to_continue(bench: Bench) -> None:
+    fields = {"Content-Length": "99999999999999", "Expect": "100-continue"}
+    connection = bench.connect(request("POST", "/", headers=fields))
+    assert_refused(connection, 413)
+    assert CONTINUE not in connection.received
+
+
+def test_a_body_within_the_bound_is_told_to_continue(bench: Bench) -> None:
+    fields = {"Content-Length": "3", "Expect": "100-continue"}
+    connection = bench.connect(request("POST", "/", headers=fields))
+    assert connection.received == CONTINUE
+    connection.send(b"abc")
+    assert connection.answer().body == b"abc"
+
+
+def test_a_chunked_body_up_to_the_bound_is_taken(bench: Bench) -> None:
+    head = request("POST", "/", headers=CHUNKED)
+    connection = bench.connect(head, b"5\r\n01234\r\n", b"5\r\n56789\r\n", b"0\r\n\r\n")
+    assert connection.answer().body == b"0123456789"
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [b"5\r\n01234\r\n", b"6\r\n56789!\r\n", b"0\r\n\r\n"],
+        [b"b\r\n01234567890\r\n0\r\n\r\n"],
+        [b"ffffffff\r\n", b"x" * 11],
+    ],
+)
+def test_a_longer_chunked_body_is_refused(bench: Bench, chunks: list[bytes]) -> None:
+    connection = bench.connect(request("POST", "/", headers=CHUNKED), *chunks)
+    assert_refused(connection, 413)
+    assert not bench.echo.bodies
+
+
+def test_nothing_is_stored_past_the_bound(bench: Bench) -> None:
+    head = request("POST", "/", headers=CHUNKED)
+    connection = bench.connect(head, b"ffffffff\r\n", *[b"x" * 7] * 100)
+    (stored,) = connection.channel.requests
+    assert len(stored.content.getvalue()) <= 10
+
+
+@pytest.mark.parametrize("form", [{"Content-Length": "999"}, CHUNKED])
+def test_what_still_comes_after_a_refusal_is_read_and_dropped(
+    bench: Bench, form: dict[str, str]
+) -> None:
+    connection = bench.connect(request("POST", "/", headers=form), b"ff\r\n" * 9)
+    if not connection.received:
+        connection.send(b"ff\r\n" + b"x" * 255)
+    connection.send(*[request("GET", "/")] * 5)
+    assert_refused(connection, 413)
+    assert not bench.echo.bodies
+
+
+def test_a_refused_client_that_goes_on_is_cut_after_a_while(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/", b"x" * 11))
+    bench.advance(LINGER_SECONDS - 0.1, connection)
+    assert connection.open
+    bench.advance(0.1, connection)
+    assert not connection.open
+    assert connection.wire.disconnected
+
+
+def test_a_refused_client_that_sends_very_much_is_cut_at_once(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/", headers={"Content-Length": "11"}))
+    connection.send(bytes(LINGER_BYTES))
+    assert connection.open
+    connection.send(b"x")
+    assert connection.wire.disconnected
+
+
+def test_a_refused_client_that_is_done_is_closed_at_once(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/", b"x" * 11))
+    connection.half_close()
+    assert not connection.open
+    assert not connection.wire.disconnected
+
+
+def test_no_timer_is_left_once_a_refused_client_is_gone(bench: Bench) -> None:
+    bench.connect(request("POST", "/", b"x" * 11)).hang_up()
+    assert not bench.clock.getDelayedCalls()
+
+
+def test_refusals_carry_the_headers_of_the_site() -> None:
+    bench = Bench(refusal_headers=((b"Access-Control-Allow-Origin", b"*"),))
+    for sent in (b"?\r\n\r\n", request("POST", "/", b"x" * 11)):
+        answer = bench.connect(sent).answer()
+        assert answer["Access-Control-Allow-Origin"] == "*"
+
+
+def test_a_refusal_under_tls_closes_tls_and_not_the_socket_under_it(
+    bench: Bench,
+) -> None:
+    wire = Wire()
+    directlyProvides(wire, ISSLTransport)
+    connection = Connection(bench.site, wire)
+    connection.channel.dataReceived(request("POST", "/", b"x" * 11))
+    assert connection.answer().status == 413
+    assert not connection.wire.half_closed
+    assert connection.wire.disconnecting
+    # TLS waits for the client's last word only while nobody else may write.
+    assert connection.wire.producer is None
+
+
+def test_http_2_is_not_offered(bench: Bench) -> None:
+    assert bench.site.acceptableProtocols() == [b"http/1.1"]
+
+
+# Bad syntax
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
+        b"GET\r\n",
+        b"GET /\r\n",
+        b"GET / HTTP/2.0\r\n",
+        b"GET  / HTTP/1.1\r\n",
+        b"GET /a b HTTP/1.1\r\n",
+        b"GET /\xff HTTP/1.1\r\n",
+        b"G(T / HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nbad name: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: \0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1" + b"0" * 5000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 2000,
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n",
+        b"GET /" + b"a" * 20_000,
+        b"GET / HTTP/1.1\r\nA: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 600 + b"\r\n",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1000, 100_000])
+def test_what_is_not_http_is_refused_once_in_json(
+    bench: Bench, sent: bytes, size: int
+) -> None:
+    segments = [sent[i : i + size] for i in range(0, len(sent), size)]
+    connection = bench.connect(*segments)
+    connection.send(request("GET", "/"), b"more")
+    assert_refused(connection, 400)
+    assert not bench.echo.bodies
+
+
+def test_bad_syntax_after_a_good_request_is_refused_in_its_turn(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/later", b"1") + b"nonsense\r\n\r\n")
+    assert not connection.received
+    bench.echo.finish()
+    assert [answer.status for answer in connection.answers()] == [200, 400]
+
+
+# Several requests
+
+
+def test_a_connection_is_kept(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/", b"1"), request("POST", "/", b"2"))
+    assert [answer.body for answer in connection.answers()] == [b"1", b"2"]
+    assert connection.open
+
+
+def test_a_connection_is_closed_when_the_client_says_so(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/", b"1", {"Connection": "close"}))
+    assert connection.answer()["Connection"] == "close"
+    assert not connection.open
+
+
+def test_requests_sent_in_advance_are_answered_in_order(bench: Bench) -> None:
+    paths = ["/later", "/", "/later", "/"]
+    sent = [request("POST", path, b"%d" % i) for i, path in enumerate(paths)]
+    connection = bench.connect(b"".join(sent))
+    assert bench.echo.bodies == [b"0"]
+    bench.echo.finish(b"0")
+    bench.echo.finish(b"2")
+    assert [answer.body for answer in connection.answers()] == [b"0", b"1", b"2", b"3"]
+
+
+def test_an_idle_connection_is_closed_after_the_timeout() -> None:
+    bench = Bench(timeout=60)
+    connection = bench.connect(request("POST", "/", b"1"))
+    bench.advance(60, connection)
+    assert not connection.open
+
+
+# Failures
+
+
+def test_a_resource_that_raises_is_answered_in_json(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/broken", b"1"))
+    answer = connection.answer()
+    assert (answer.status, answer.error) == (500, "internal error")
+    assert connection.open
+
+
+def test_an_answer_that_breaks_off_is_cut_short(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/half", b"1"))
+    assert b"half" in connection.received
+    assert b"secret" not in connection.received
+    assert b"error" not in connection.received
+    assert not connection.open
+
+
+# Clients that leave
+
+
+def test_a_client_that_hangs_up_is_noticed(bench: Bench) -> None:
+    bench.connect(request("POST", "/later", b"1")).hang_up()
+    assert bench.echo.gone == 1
+    assert not bench.site.channels
+
+
+def test_an_idle_client_that_half_closes_is_closed(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/", b"1"))
+    connection.half_close()
+    assert connection.answer().body == b"1"
+    assert not connection.open
+
+
+def test_a_client_that_half_closes_gets_its_answer(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/later", b"1"))
+    connection.half_close()
+    assert connection.open
+    bench.echo.finish()
+    connection.settle()
+    assert connection.answer().body == b"late"
+    assert not connection.open
+    assert not bench.clock.getDelayedCalls()
+
+
+def test_a_client_that_half_closes_gets_all_its_answers(bench: Bench) -> None:
+    paths = ["/later", "/", "/later", "/"]
+    sent = [request("POST", path, b"%d" % i) for i, path in enumerate(paths)]
+    connection = bench.connect(b"".join(sent))
+    connection.half_close()
+    bench.echo.finish(b"0")
+    connection.settle()
+    bench.echo.finish(b"2")
+    connection.settle()
+    assert [answer.body for answer in connection.answers()] == [b"0", b"1", b"2", b"3"]
+    assert not connection.open
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nHost",
+        request("POST", "/", b"12345")[:-1],
+        request("POST", "/", headers=CHUNKED) + b"1\r\nx\r\n",
+    ],
+)
+def test_a_request_that_is_cut_short_is_refused(bench: Bench, sent: bytes) -> None:
+    connection = bench.connect(sent)
+    connection.half_close()
+    answer = connection.answer()
+    assert (answer.status, answer.error) == (400, "the request was cut short")
+    assert not connection.open
+    assert not bench.echo.bodies
+
+
+def test_whether_a_client_that_half_closed_is_gone_is_found_out(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/later", b"1"))
+    connection.half_close()
+    # If it is gone its host resets the connection, and the second one fails.
+    assert connection.received == CONTINUE
+    connection.half_close()
+    assert connection.received == CONTINUE
+    bench.advance(PROBE_SECONDS, connection)
+    assert connection.received == CONTINUE + CONTINUE
+    assert not bench.clock.getDelayedCalls()
+    connection.hang_up()
+    assert bench.echo.gone == 1
+
+
+def test_a_client_of_http_1_0_is_sent_no_interim_answer(bench: Bench) -> None:
+    connection = bench.connect(b"GET /later HTTP/1.0\r\n\r\n")
+    connection.half_close()
+    bench.advance(PROBE_SECONDS, connection)
+    assert not connection.received
+    bench.echo.finish()
+    assert connection.answer().body == b"late"
+
+
+def test_an_answer_that_has_begun_is_not_interrupted(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/later", b"1"))
+    connection.half_close()
+    bench.echo.waiting[0].write(b"some ")
+    bench.advance(PROBE_SECONDS, connection)
+    bench.echo.finish(b"more")
+    assert connection.answer().body == b"some more"
+
+
+# Draining
+
+
+def is_drained(drained: Deferred[None]) -> bool:
+    return bool(drained.called)
+
+
+def test_a_site_without_connections_is_drained_at_once(bench: Bench) -> None:
+    assert result(bench.site.drain()) is None
+
+
+def test_an_idle_connection_is_closed_after_the_grace(bench: Bench) -> None:
+    connection = bench.connect()
+    drained = bench.site.drain()
+    bench.advance(DRAIN_GRACE - 0.01, connection)
+    assert connection.open
+    assert not is_drained(drained)
+    bench.advance(0.01, connection)
+    assert not connection.open
+    assert not connection.received
+    assert is_drained(drained)
+
+
+def test_an_idle_client_under_tls_is_not_waited_for(bench: Bench) -> None:
+    wire = Wire()
+    directlyProvides(wire, ISSLTransport)
+    connection = Connection(bench.site, wire)
+    bench.site.drain()
+    bench.clock.advance(DRAIN_GRACE)
+    # TLS closes only when nobody writes any more, and when the client agrees.
+    assert wire.disconnecting
+    assert wire.producer is None
+    bench.clock.advance(CLOSE_SECONDS)
+    assert wire.disconnected
+    connection.settle()
+    assert not bench.clock.getDelayedCalls()
+
+
+def test_a_request_within_the_grace_is_answered_and_the_connection_closed(
+    bench: Bench,
+) -> None:
+    connection = bench.connect(request("POST", "/", b"1"))
+    drained = bench.site.drain()
+    connection.send(request("POST", "/", b"2"))
+    first, second = connection.answers()
+    assert first["Connection"] is None
+    assert (second.body, second["Connection"]) == (b"2", "close")
+    assert not connection.open
+    assert is_drained(drained)
+
+
+def test_what_is_under_way_is_answered_however_long_it_takes(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/later", b"1"))
+    drained = bench.site.drain()
+    bench.advance(1000, connection)
+    assert connection.open
+    assert not is_drained(drained)
+    bench.echo.finish()
+    connection.settle()
+    answer = connection.answer()
+    assert (answer.body, answer["Connection"]) == (b"late", "close")
+    assert not connection.open
+    assert is_drained(drained)
+
+
+def test_a_request_that_is_half_there_is_read_and_answered(bench: Bench) -> None:
+    sent = request("POST", "/", b"12345")
+    for cut in (5, sent.index(b"\r\n\r\n") + 5):
+        connection = bench.connect(sent[:cut])
+        drained = bench.site.drain()
+        bench.advance(DRAIN_GRACE, connection)
+        connection.send(sent[cut:])
+        if cut == 5:
+            # Not even a line of it was there: nobody knew of a request.
+            assert not connection.received
+        else:
+            assert connection.answer().body == b"12345"
+            assert connection.answer()["Connection"] == "close"
+        assert is_drained(drained)
+
+
+def test_a_refused_connection_is_drained_too(bench: Bench) -> None:
+    connection = bench.connect(request("POST", "/", b"x" * 11))
+    drained = bench.site.drain()
+    bench.advance(LINGER_SECONDS, connection)
+    assert connection.answer().status == 413
+    assert is_drained(drained)
+
+
+def test_draining_ends_with_the_last_connection(bench: Bench) -> None:
+    connections = [bench.connect() for _ in range(3)]
+    drained = bench.site.drain()
+    for connection in connections:
+        assert not is_drained(drained)
+        connection.hang_up()
+    assert is_drained(drained)
+
+
+def test_a_site_can_be_cut_off(bench: Bench) -> None:
+    connections = [
+        bench.connect(),
+        bench.connect(request("POST", "/later", b"1")),
+        bench.connect(request("POST", "/", b"x" * 11)),
+    ]
+    drained = bench.site.drain()
+    bench.site.abort()
+    for connection in connections:
+        connection.settle()
+        assert connection.wire.disconnected
+    assert is_drained(drained)
+    assert bench.echo.gone == 1
+
+
+def test_a_site_that_listens_again_keeps_connections_again(bench: Bench) -> None:
+    bench.site.doStart()
+    bench.site.drain()
+    bench.site.doStop()
+    bench.site.doStart()
+    connection = bench.connect(request("POST", "/", b"1"))
+    assert connection.answer()["Connection"] is None
+    assert connection.open
+    bench.site.doStop()

@@ -1,0 +1,342 @@
+"""The service on the real reactor and real threads, with a model in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import attrs
+import numpy as np
+import treq
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from zope.interface.verify import verifyObject
+
+from tests.gates import Gate
+from tests.memory import AFFINE, MemoryModel, spec
+from txinfer import BatchPolicy, InferenceService
+from txinfer.errors import (
+    InvalidInput,
+    InvalidModel,
+    Overloaded,
+    Unavailable,
+    UnknownMethod,
+)
+from txinfer.interfaces import IFetcher, IModel, IPredictor
+from txinfer.tensors import Signature
+
+reactor: Any = global_reactor
+
+
+def turn() -> Deferred[None]:
+    """Let the reactor turn a few times."""
+    return deferLater(reactor, 0.02, lambda: None)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the reactor turn until something is so."""
+    for _ in range(250):
+        if condition():
+            return
+        await turn()
+    raise AssertionError("it never came to that")
+
+
+@attrs.define(eq=False)
+class Listening:
+    """A service's resource on a free port, with a client for it."""
+
+    resource: Resource
+    base: str = ""
+    port: Any = None
+    pool: Any = None
+
+    def start(self) -> None:
+        site: Any = Site(self.resource)
+        self.port = reactor.listenTCP(0, site, interface="127.0.0.1")
+        self.base = f"http://127.0.0.1:{self.port.getHost().port}"
+        self.pool = HTTPConnectionPool(reactor, persistent=False)
+
+    def post(self, path: str, value: object) -> Deferred[Any]:
+        agent = Agent(reactor, pool=self.pool)
+        return cast(
+            "Deferred[Any]", treq.post(self.base + path, json=value, agent=agent)
+        )
+
+    async def ask(self, path: str, value: object) -> tuple[int, Any]:
+        response = await self.post(path, value)
+        return response.code, await response.json()
+
+    async def stop(self) -> None:
+        await self.port.stopListening()
+        await self.pool.closeCachedConnections()
+
+
+class ServiceCase(TestCase):
+    """Tests that start services; each is stopped at the end."""
+
+    timeout = 20
+
+    async def started(
+        self, model: IModel | None = None, **options: Any
+    ) -> InferenceService:
+        service = InferenceService(
+            "memory", load=lambda: model or MemoryModel(), reactor=reactor, **options
+        )
+        service.startService()
+        self.addCleanup(service.stopService)
+        await service.when_ready()
+        return service
+
+    async def listening(self, resource: Resource) -> Listening:
+        listening = Listening(resource)
+        listening.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(listening.stop()))
+        return listening
+
+    async def fails(self, kind: type[BaseException], call: Awaitable[Any]) -> str:
+        try:
+            await call
+        except kind as error:
+            return str(error)
+        raise AssertionError(f"no {kind.__name__}")
+
+
+class PredictTests(ServiceCase):
+    async def test_the_interfaces_are_kept(self) -> None:
+        service = await self.started()
+        verifyObject(IPredictor, service)
+        verifyObject(IFetcher, service)
+
+    async def test_numbers_go_in_and_arrays_come_out(self) -> None:
+        service = await self.started()
+        for values in ([1, 2.5], np.array([1, 2.5], np.float32), (1.0, 2.5)):
+            outputs = await service.predict("serving_default", x=values)
+            self.assertEqual(outputs["y"].tolist(), [3, 6])
+            self.assertEqual(outputs["y"].dtype, np.float32)
+
+    async def test_strings_and_bytes_go_in(self) -> None:
+        signature = Signature({"image": spec("string")}, {"size": spec("int32")})
+        model = MemoryModel(
+            {"names": signature},
+            {"names": lambda t: {"size": np.array([*map(len, t["image"])], np.int32)}},
+        )
+        service = await self.started(model)
+        outputs = await service.predict("names", image=[b"\xff\x00", "é"])
+        self.assertEqual(outputs["size"].tolist(), [2, 2])
+
+    async def test_what_is_wrong_is_named(self) -> None:
+        service = await self.started()
+        said = await self.fails(InvalidInput, service.predict("serving_default", x="a"))
+        self.assertEqual(said, "input 'x': expected shape [-1], got []")
+        said = await self.fails(InvalidInput, service.predict("serving_default", z=1))
+        self.assertEqual(said, "input 'x': missing")
+        await self.fails(UnknownMethod, service.predict("nothing"))
+
+    async def test_callers_of_http_and_python_share_a_run(self) -> None:
+        gate = Gate()
+        model = MemoryModel(functions={"serving_default": gate})
+        service = await self.started(model)
+        web = await self.listening(service.resource())
+        gate.close()
+        first = service.predict("serving_default", x=[0])
+        over_http = [
+            Deferred.fromCoroutine(web.ask("/", {"x": [n, n]})) for n in range(1, 4)
+        ]
+        in_python = [service.predict("serving_default", x=[10 * n]) for n in range(4)]
+        collector = service._collector
+        await until(lambda: collector.waiting.rows == 10)
+        model.calls.clear()
+        gate.open()
+        await first
+        answers = await gatherResults(over_http)
+        self.assertEqual(answers, [(200, {"y": [2.0 * n + 1] * 2}) for n in (1, 2, 3)])
+        outputs = await gatherResults(in_python)
+        self.assertEqual([o["y"].tolist() for o in outputs], [[1], [21], [41], [61]])
+        self.assertEqual([len(call["x"]) for call in model.calls], [10])
+
+    async def test_a_client_that_hangs_up_leaves_the_queue(self) -> None:
+        gate = Gate()
+        model = MemoryModel(functions={"serving_default": gate})
+        service = await self.started(model)
+        web = await self.listening(service.resource())
+        gate.close()
+        first = service.predict("serving_default", x=[0])
+        client = web.post("/", {"x": [1]})
+        await until(lambda: service._collector.waiting.rows == 1)
+        client.cancel()
+        await self.fails(Exception, client)
+        await until(lambda: not service._collector.waiting)
+        model.calls.clear()
+        gate.open()
+        await first
+        await service.predict("serving_default", x=[2])
+        self.assertEqual([call["x"].tolist() for call in model.calls], [[2]])
+
+    async def test_a_client_that_hangs_up_in_flight_harms_nobody(self) -> None:
+        gate = Gate()
+        service = await self.started(
+            MemoryModel(functions={"serving_default": gate}),
+        )
+        web = await self.listening(service.resource())
+        gate.close()
+        client = web.post("/", {"x": [1]})
+        await until(gate.entered.is_set)
+        other = service.predict("serving_default", x=[3])
+        client.cancel()
+        await self.fails(Exception, client)
+        gate.open()
+        self.assertEqual((await other)["y"].tolist(), [7])
+
+    async def test_cancelling_a_call_in_python_takes_it_out(self) -> None:
+        gate = Gate()
+        service = await self.started(MemoryModel(functions={"serving_default": gate}))
+        gate.close()
+        first = service.predict("serving_default", x=[0])
+        second = service.predict("serving_default", x=[1])
+        second.cancel()
+        await self.fails(CancelledError, second)
+        self.assertEqual(service._collector.waiting.rows, 0)
+        gate.open()
+        await first
+
+    async def test_a_full_queue_is_told_over_http(self) -> None:
+        gate = Gate()
+        service = await self.started(
+            MemoryModel(functions={"serving_default": gate}),
+            policy=BatchPolicy(max_queued_rows=1),
+        )
+        web = await self.listening(service.resource())
+        gate.close()
+        kept = [service.predict("serving_default", x=[n]) for n in range(2)]
+        response = await web.post("/", {"x": [1]})
+        self.assertEqual(response.code, 503)
+        self.assertEqual(response.headers.getRawHeaders("Retry-After"), ["1"])
+        self.assertEqual(await response.json(), {"error": "the queue is full"})
+        await self.fails(Overloaded, service.predict("serving_default", x=[1]))
+        gate.open()
+        await gatherResults(kept)
+
+
+class LifeTests(ServiceCase):
+    async def test_before_and_after_its_life_it_says_so(self) -> None:
+        service = InferenceService("memory", load=MemoryModel, reactor=reactor)
+        await self.fails(Unavailable, service.predict("serving_default", x=[1]))
+        service.startService()
+        said = await self.fails(Unavailable, service.predict("serving_default", x=[1]))
+        self.assertEqual(said, "the model is still loading")
+        await service.when_ready()
+        await service.predict("serving_default", x=[1])
+        await service.stopService()
+        await self.fails(Unavailable, service.predict("serving_default", x=[1]))
+
+    async def test_it_can_be_started_again(self) -> None:
+        models: list[MemoryModel] = []
+
+        def load() -> IModel:
+            models.append(MemoryModel())
+            return models[-1]
+
+        service = InferenceService("memory", load=load, reactor=reactor)
+        for _ in range(3):
+            service.startService()
+            await service.when_ready()
+            outputs = await service.predict("serving_default", x=[1])
+            self.assertEqual(outputs["y"].tolist(), [3])
+            await service.stopService()
+        self.assertEqual([model.closed for model in models], [1, 1, 1])
+
+    async def test_stopping_answers_what_was_taken(self) -> None:
+        gate = Gate()
+        model = MemoryModel(functions={"serving_default": gate})
+        service = InferenceService("memory", load=lambda: model, reactor=reactor)
+        service.startService()
+        await service.when_ready()
+        gate.close()
+        calls = [service.predict("serving_default", x=[n]) for n in range(40)]
+        stopped = service.stopService()
+        await self.fails(Unavailable, service.predict("serving_default", x=[1]))
+        await turn()
+        self.assertFalse(stopped.called)
+        gate.open()
+        outputs = await gatherResults(calls)
+        self.assertEqual(
+            [o["y"].tolist() for o in outputs], [[2 * n + 1] for n in range(40)]
+        )
+        await stopped
+        self.assertEqual(model.closed, 1)
+
+    async def test_stopping_while_loading_waits_for_the_load(self) -> None:
+        gate = Gate()
+        gate.close()
+        model = MemoryModel(functions={"serving_default": gate})
+        service = InferenceService("memory", load=lambda: model, reactor=reactor)
+        service.startService()
+        stopped = service.stopService()
+        await turn()
+        self.assertFalse(stopped.called)
+        gate.open()
+        await stopped
+        self.assertEqual(model.closed, 1)
+
+    async def test_stopping_what_was_not_started_is_no_error(self) -> None:
+        service = InferenceService("memory", load=MemoryModel, reactor=reactor)
+        await service.stopService()
+
+    async def test_a_model_that_does_not_load_fails_whoever_waits(self) -> None:
+        def load() -> IModel:
+            raise InvalidModel("memory: broken")
+
+        service = InferenceService("memory", load=load, reactor=reactor)
+        service.startService()
+        for _ in range(2):
+            said = await self.fails(InvalidModel, service.when_ready())
+            self.assertEqual(said, "memory: broken")
+        await self.fails(Unavailable, service.predict("serving_default", x=[1]))
+        await service.stopService()
+
+    async def test_services_with_different_models_live_side_by_side(self) -> None:
+        one = await self.started(MemoryModel({"one": AFFINE}))
+        two = await self.started(
+            MemoryModel({"two": AFFINE}, {"two": lambda t: {"y": -t["x"]}})
+        )
+        self.assertEqual((await one.predict("one", x=[1]))["y"].tolist(), [3])
+        self.assertEqual((await two.predict("two", x=[1]))["y"].tolist(), [-1])
+        await self.fails(UnknownMethod, one.predict("two", x=[1]))
+
+
+class ResourceTests(ServiceCase):
+    async def test_it_can_be_mounted_beside_other_routes(self) -> None:
+        service = await self.started()
+        root = Resource()
+        api = Resource()
+        root.putChild(b"api", api)
+        api.putChild(b"model", service.resource())
+        web = await self.listening(root)
+        for path in ("/api/model", "/api/model/", "/api/model/serving_default"):
+            self.assertEqual(await web.ask(path, {"x": [1]}), (200, {"y": [3.0]}))
+        status, answer = await web.ask("/api/model/nothing", {"x": [1]})
+        self.assertEqual(status, 404)
+        self.assertIn("known: serving_default", answer["error"])
+
+    async def test_under_a_foreign_site_the_body_is_still_bounded(self) -> None:
+        service = await self.started(request_size=20)
+        web = await self.listening(service.resource())
+        self.assertEqual((await web.ask("/", {"x": [1] * 9}))[0], 413)
+        self.assertEqual((await web.ask("/", {"x": [1]}))[0], 200)
+
+    async def test_static_files_are_served_beside_it(self) -> None:
+        with TemporaryDirectory() as folder:
+            Path(folder, "index.html").write_text("<p>hello")
+            service = await self.started(static_path=folder)
+            web = await self.listening(service.resource())
+            response = await treq.get(f"{web.base}/web/", pool=web.pool)
+            self.assertEqual(await response.text(), "<p>hello")
+            self.assertEqual(await web.ask("/", {"x": [1]}), (200, {"y": [3.0]}))
