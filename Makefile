@@ -47,7 +47,9 @@ clean:
 .demo/digits.stamp: examples/digits.py examples/web/index.html | .venv/demo.stamp
 	@echo 'Training the demo model; this takes half a minute.'
 	rm -rf .demo
-	$(BIN)/python examples/digits.py .demo/digits --web .demo/web
+	@# What TensorFlow says about the machine is shown only if something fails.
+	$(BIN)/python examples/digits.py .demo/digits --web .demo/web 2> .venv/demo.log \
+	    || { cat .venv/demo.log >&2; exit 1; }
 	touch $@
 
 # A plain install, since an editable one would lose the twistd plugin. It is for

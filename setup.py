@@ -69,7 +69,6 @@ setup(
         "klein>=24.8",
         "numpy>=1.26",
         "orjson>=3.10",
-        "protobuf>=3.20.3",
         "tensorflow>=2.16",
         "treq>=24.9",
         "twisted[tls]>=24.7",

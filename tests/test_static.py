@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from twisted.internet import reactor
+from twisted.internet.task import Clock
 from twisted.web.http import datetimeToString
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -403,7 +404,7 @@ def test_a_bad_date_is_ignored(files: Files, since: str) -> None:
 def test_it_works_under_a_plain_site(folder: Path) -> None:
     top = Resource()
     top.putChild(b"files", StaticFiles(str(folder)))
-    files = Files(top, Site(top))
+    files = Files(top, Site(top, reactor=Clock()))
     assert files.get("/files/a.txt").body == TEXT
     assert_missing(files.get("/files/%2e%2e/secret.txt"))
     assert_missing(files.get("/files/%00"))

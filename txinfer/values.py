@@ -122,7 +122,9 @@ def jsonable(spec: TensorSpec, array: Array) -> Any:
     if spec.type in ("float16", "bfloat16"):
         bits = np.ascontiguousarray(array).view(np.uint16).ravel().tolist()
         doubles = (_shortest(pattern, array.dtype) for pattern in bits)
-        array = np.fromiter(doubles, np.float64, array.size).reshape(array.shape)
+        with np.errstate(over="ignore"):
+            flat = np.fromiter(doubles, np.float64, array.size)
+        array = flat.reshape(array.shape)
     return np.ascontiguousarray(array) if array.shape else array[()]
 
 
@@ -300,11 +302,10 @@ def _shortest(bits: int, dtype: np.dtype[Any]) -> float:
     rather than 0.0999755859375 for float16. Five significant digits always do
     (IEEE 754-2019, 5.12.2: 1 + ceil(11 * log10(2))).
     """
-    value = np.array(bits, np.uint16).view(dtype)
+    value = np.array(bits, np.uint16).view(dtype)[()]
     exact = float(value)
     for digits in range(1, 5):
         rounded = float(f"{exact:.{digits}g}")
-        with np.errstate(over="ignore"):
-            if np.array(rounded).astype(dtype) == value:
-                return rounded
+        if dtype.type(rounded) == value:
+            return rounded
     return float(f"{exact:.5g}")
