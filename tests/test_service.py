@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
 
-import attrs
 import numpy as np
 import treq
-from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
-from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.resource import Resource
-from twisted.web.server import Site
 from zope.interface.verify import verifyObject
 
 from tests.gates import Gate
 from tests.memory import AFFINE, MemoryModel, spec
+from tests.services import ServiceCase, reactor, turn, until
 from txinfer import BatchPolicy, InferenceService
 from txinfer.errors import (
     InvalidInput,
@@ -31,82 +24,6 @@ from txinfer.errors import (
 )
 from txinfer.interfaces import IFetcher, IModel, IPredictor
 from txinfer.tensors import Signature
-
-reactor: Any = global_reactor
-
-
-def turn() -> Deferred[None]:
-    """Let the reactor turn a few times."""
-    return deferLater(reactor, 0.02, lambda: None)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the reactor turn until something is so."""
-    for _ in range(250):
-        if condition():
-            return
-        await turn()
-    raise AssertionError("it never came to that")
-
-
-@attrs.define(eq=False)
-class Listening:
-    """A service's resource on a free port, with a client for it."""
-
-    resource: Resource
-    base: str = ""
-    port: Any = None
-    pool: Any = None
-
-    def start(self) -> None:
-        site: Any = Site(self.resource)
-        self.port = reactor.listenTCP(0, site, interface="127.0.0.1")
-        self.base = f"http://127.0.0.1:{self.port.getHost().port}"
-        self.pool = HTTPConnectionPool(reactor, persistent=False)
-
-    def post(self, path: str, value: object) -> Deferred[Any]:
-        agent = Agent(reactor, pool=self.pool)
-        return cast(
-            "Deferred[Any]", treq.post(self.base + path, json=value, agent=agent)
-        )
-
-    async def ask(self, path: str, value: object) -> tuple[int, Any]:
-        response = await self.post(path, value)
-        return response.code, await response.json()
-
-    async def stop(self) -> None:
-        await self.port.stopListening()
-        await self.pool.closeCachedConnections()
-
-
-class ServiceCase(TestCase):
-    """Tests that start services; each is stopped at the end."""
-
-    timeout = 20
-
-    async def started(
-        self, model: IModel | None = None, **options: Any
-    ) -> InferenceService:
-        service = InferenceService(
-            "memory", load=lambda: model or MemoryModel(), reactor=reactor, **options
-        )
-        service.startService()
-        self.addCleanup(service.stopService)
-        await service.when_ready()
-        return service
-
-    async def listening(self, resource: Resource) -> Listening:
-        listening = Listening(resource)
-        listening.start()
-        self.addCleanup(lambda: Deferred.fromCoroutine(listening.stop()))
-        return listening
-
-    async def fails(self, kind: type[BaseException], call: Awaitable[Any]) -> str:
-        try:
-            await call
-        except kind as error:
-            return str(error)
-        raise AssertionError(f"no {kind.__name__}")
 
 
 class PredictTests(ServiceCase):

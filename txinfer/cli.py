@@ -30,13 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif command in ("--help", "-h", "help"):
         print(USAGE)
     else:
-        raise SystemExit(f"{USAGE}\n\ntxinfer: unknown command {command!r}")
+        wrong = f"unknown command {command!r}" if command else "a command is needed"
+        raise SystemExit(f"{USAGE}\n\ntxinfer: {wrong}")
 
 
 def serve(options: Sequence[str]) -> None:
     """Serve in the foreground until SIGINT or SIGTERM."""
     from twisted.scripts import twistd
 
+    from .tap import Options
+
+    if "--help" in options:
+        print(Options())
+        return
     config: Any = twistd.ServerOptions()  # type: ignore[attr-defined]
     config.parseOptions(["--nodaemon", "--pidfile=", "--no_save", "tfinfer", *options])
     twistd.runApp(config)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -29,6 +30,15 @@ from .service import InferenceService
 from .web import CORS_HEADERS
 
 
+class CannotListen(SystemExit, Exception):
+    """Nobody can listen there: the process ends with status 1 and this one line.
+
+    A daemonising twistd takes care of an ``Exception`` only: it removes the pid
+    file and tells the process that waits at the terminal. After a mere
+    ``SystemExit`` that one would wait for ever.
+    """
+
+
 class Server(Service):
     """Serves an :class:`InferenceService` at endpoints until it is stopped.
 
@@ -39,16 +49,22 @@ class Server(Service):
         inference: what is served.
         endpoints: Twisted endpoint descriptions.
         reactor: the global one.
+        at_exit: has a function called when the process ends.
     """
 
     log = Logger()
 
     def __init__(
-        self, inference: InferenceService, endpoints: Sequence[str], reactor: Any
+        self,
+        inference: InferenceService,
+        endpoints: Sequence[str],
+        reactor: Any,
+        at_exit: Callable[[Callable[[], None]], object] = atexit.register,
     ) -> None:
         self.inference = inference
         self._endpoints = endpoints
         self._reactor = reactor
+        self._at_exit = at_exit
         self._ports: list[IListeningPort] = []
         self._places: list[str] = []
         self._site = BoundedSite(
@@ -62,7 +78,7 @@ class Server(Service):
         """Listen, while the process may still have the right to low ports.
 
         Raises:
-            SystemExit: a port cannot be listened at; the text is one line.
+            CannotListen: a port cannot be listened at; the text is one line.
         """
         for description in self._endpoints:
             self._listen(description)
@@ -93,9 +109,10 @@ class Server(Service):
             self._keep, failures.append, callbackArgs=(description,)
         )
         for failure in failures:
-            if not failure.check(CannotListenError, OSError):
+            # A port number of more than 16 bits overflows.
+            if not failure.check(CannotListenError, OSError, OverflowError):
                 failure.raiseException()
-            raise SystemExit(
+            raise CannotListen(
                 f"txinfer: --port {description}: {failure.getErrorMessage()}"
             )
 
@@ -105,6 +122,8 @@ class Server(Service):
         self._places.append(place(port.getHost(), secure))
 
     def _tell_ready(self, _: None) -> None:
+        if not self.running:
+            return
         inference = self.inference
         for at in self._places:
             self.log.info("Serving {path} at {at}", path=inference.path, at=at)
@@ -122,21 +141,23 @@ class Server(Service):
             self.log.critical("{why}", why=failure.getErrorMessage())
         else:
             self.log.failure("The model could not be loaded", failure)
-        atexit.register(_exit_with_failure)
-        self._reactor.stop()
+        if self.running:
+            self._at_exit(_exit_with_failure)
+            self._reactor.stop()
 
 
 def place(address: IAddress, secure: bool) -> str:
-    """Where a port can be reached from this machine, as curl takes it."""
+    """Where a port can be reached from this machine, as a shell hands it to curl."""
     scheme = "https" if secure else "http"
     if isinstance(address, UNIXAddress):
-        name = os.fsdecode(address.name or b"")
-        return f"--unix-socket {name} http://localhost/"
+        name = os.path.abspath(os.fsdecode(address.name or b""))
+        return f"--unix-socket {shlex.quote(name)} http://localhost/"
     assert isinstance(address, (IPv4Address, IPv6Address))
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address.host, address.host)
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
-    return f"{scheme}://{host}:{address.port}/"
+    # Brackets mean something to some shells.
+    return shlex.quote(f"{scheme}://{host}:{address.port}/")
 
 
 def _exit_with_failure() -> None:

@@ -91,6 +91,13 @@ class Options(usage.Options):
         except usage.UsageError as error:
             raise SystemExit(f"txinfer: {error}") from None
 
+    def getSynopsis(self) -> str:
+        """The first line of ``--help``: that of ``txinfer serve``, or of twistd."""
+        if self.parent is None:
+            return f"Usage: txinfer serve {self.synopsis}"
+        text: str = super().getSynopsis()
+        return text
+
     def getUsage(self, width: int | None = None) -> str:
         """The text of ``--help``, underscores in every name."""
         # Twisted spells the option of a method opt_a_b with a hyphen.
@@ -198,6 +205,8 @@ def _folder(text: str) -> str:
 def _endpoint(text: str) -> str:
     """An endpoint description that can be parsed; a bare number is a TCP port."""
     if text.isascii() and text.isdigit():
+        if int(text) > 65535:
+            raise ValueError("must be a port number of at most 65535")
         text = f"tcp:{text}:interface=127.0.0.1"
     from twisted.internet import reactor
     from twisted.internet.endpoints import serverFromString
