@@ -61,6 +61,10 @@ class Listening:
         response = await self.post(path, value)
         return response.code, await response.json()
 
+    async def look(self, path: str) -> tuple[int, Any]:
+        response = await treq.get(self.base + path, pool=self.pool)
+        return response.code, await response.json()
+
     async def stop(self) -> None:
         await self.port.stopListening()
         await self.pool.closeCachedConnections()

@@ -380,7 +380,7 @@ def test_a_direct_method_without_a_row_for_each_row_asks_for_columns() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ({}, "input 'vector'[0]: missing"),
+        ({}, "input 'vector': missing"),
         ({"vector": [[1, 2]]}, "input 'weight': missing"),
         (
             {**COLUMNS, "more": 1},

@@ -43,6 +43,11 @@ CLOSE_SECONDS = 5.0
 # once draining began: long enough for one that is already on the wire.
 DRAIN_GRACE = 0.5
 
+# Seconds after which draining cuts off clients that drip their request or do not
+# read their answer: they must not hold up a restart. Service managers wait from
+# 10 s (Docker) over 30 s (Kubernetes) to 90 s (systemd) before they kill.
+DRAIN_LIMIT = 25.0
+
 
 def error_body(text: str) -> bytes:
     """The body of every error."""
@@ -185,6 +190,10 @@ class BoundedChannel(HTTPChannel):
         """Whether no request is being read or answered."""
         return not self.requests
 
+    def is_waiting(self) -> bool:
+        """Whether a request was read, and its answer has not begun."""
+        return self._handlingRequest and not self.requests[0].startedWriting
+
     def close_after_answer(self) -> None:
         """Keep the connection for no other request than the one under way."""
         if self.requests and not self.refused:
@@ -284,6 +293,7 @@ class BoundedSite(Site):
         self.channels: set[BoundedChannel] = set()
         self.draining = False
         self._drained: Deferred[None] | None = None
+        self._timers: list[IDelayedCall] = []
 
     def startFactory(self) -> None:
         """The first port is opened, perhaps once more: do not drain any longer."""
@@ -299,7 +309,9 @@ class BoundedSite(Site):
 
         A connection that is idle may still send one request within
         ``DRAIN_GRACE`` seconds, for it may be on the wire already; it is
-        answered, and told that the connection closes.
+        answered, and told that the connection closes. Clients that have neither
+        sent their request nor read their answer after ``DRAIN_LIMIT`` seconds
+        are cut off; those that wait for an answer get it.
 
         Returns:
             A Deferred that fires with None when no connection is left.
@@ -310,19 +322,28 @@ class BoundedSite(Site):
         for channel in self.channels:
             channel.close_after_answer()
         self._drained = Deferred()
-        self.reactor.callLater(DRAIN_GRACE, self._close_idle)
+        self._timers = [
+            self.reactor.callLater(DRAIN_GRACE, self._close_idle),
+            self.reactor.callLater(DRAIN_LIMIT, self._cut_stuck),
+        ]
         return self._drained
 
     def tell_drained(self) -> None:
         """A connection is gone; if it was the last one, draining is over."""
         if self._drained is not None and not self.channels:
+            for timer in self._timers:
+                if timer.active():
+                    timer.cancel()
             drained, self._drained = self._drained, None
             drained.callback(None)
 
-    def abort(self) -> None:
-        """Cut every connection, whatever it is doing."""
+    def _cut_stuck(self) -> None:
         for channel in list(self.channels):
-            channel.transport.abortConnection()
+            if not channel.is_waiting():
+                channel.transport.abortConnection()
+        if self.channels:
+            again = self.reactor.callLater(DRAIN_LIMIT, self._cut_stuck)
+            self._timers.append(again)
 
     def _close_idle(self) -> None:
         for channel in list(self.channels):

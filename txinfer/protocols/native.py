@@ -91,10 +91,13 @@ class Dialect:
         if form is Form.COLUMNS:
             outputs = await self._predict(method, value)
             return reply(request, columns_out(method.signature, outputs))
-        rows = [value] if form is Form.ROW else value
-        check_rows(method.signature, rows)
-        answers = await self._predict_rows(method, rows)
-        return reply(request, answers[0] if form is Form.ROW else answers)
+        if form is Form.ROWS:
+            return reply(request, await self._predict_rows(method, value))
+        try:
+            return reply(request, (await self._predict_rows(method, [value]))[0])
+        except InvalidInput as error:
+            # The caller has sent no list for the row's number to point into.
+            raise InvalidInput(error.why, error.input, error.index[1:]) from None
 
     async def _predict(self, method: IMethod, columns: Columns) -> Tensors:
         inputs = parse_inputs(method.signature, columns)
@@ -105,6 +108,7 @@ class Dialect:
     ) -> list[dict[str, Any]]:
         """Answer examples: in one call if the method is batched, else one by one."""
         signature = method.signature
+        check_rows(signature, rows)
         if method.direct is None and rows:
             outputs = await self._predict(method, stacked(signature, rows))
             return rows_out(signature, outputs, len(rows))
