@@ -13,10 +13,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,24 +27,70 @@ ROOT = Path(__file__).parent.parent
 PATIENCE = 120.0
 
 
+# The commands, in the interpreter of the tests.
+TXINFER = (sys.executable, "-m", "txinfer.cli")
+TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+
+
 def environment() -> dict[str, str]:
-    """The tree first on the path, so that the plugin is found."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    """The tree first on the path, so that the plugin is found.
+
+    What keeps TensorFlow silent in the tests, and Python from holding back
+    output, is taken out: a server has to do without.
+    """
+    hidden = ("TF_CPP_MIN_LOG_LEVEL", "PYTHONUNBUFFERED")
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return {**kept, "PYTHONPATH": str(ROOT)}
 
 
-def twistd(*arguments: str) -> list[str]:
-    """The command line of twistd in the interpreter of the tests."""
-    return [sys.executable, "-m", "twisted", "twistd", *arguments]
+def ended(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, and fail if it has none."""
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+
+
+def eventually(condition: Callable[[], T]) -> T:
+    """Wait until something is so, and return what it is."""
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < end, "it never came to that"
+        threading.Event().wait(0.05)
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there that has not ended.
+
+    One that nobody waits for stays listed after its end; Linux says so.
+    """
+    try:
+        os.kill(pid, 0)
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 class ServerProcess:
-    """``txinfer serve`` on a free port of 127.0.0.1; ``log`` holds what it says."""
+    """A server on a free port of 127.0.0.1; ``log`` holds what it says.
 
-    def __init__(self, *options: str) -> None:
-        command = [sys.executable, "-m", "txinfer.cli", "serve", *options]
+    Args:
+        options: of the server.
+        command: what takes the options.
+    """
+
+    def __init__(
+        self, *options: str, command: Sequence[str] = (*TXINFER, "serve")
+    ) -> None:
         self._output = tempfile.NamedTemporaryFile()
         self.process = subprocess.Popen(
-            [*command, "--port", "0"],
+            [*command, *options, "--port", "0"],
             env=environment(),
             cwd=ROOT,
             stdout=self._output,
@@ -56,15 +104,16 @@ class ServerProcess:
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Wait until the log matches; fail if the process ends before."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            ended = self.process.poll() is not None
+
+        def look() -> re.Match[str] | None:
+            gone = self.process.poll() is not None
             found = re.search(pattern, self.log)
-            if found:
-                return found
-            assert not ended, f"the server ended:\n{self.log}"
-            threading.Event().wait(0.05)
-        raise AssertionError(f"no {pattern!r} in:\n{self.log}")
+            assert found or not gone, f"the server ended:\n{self.log}"
+            return found
+
+        found = eventually(look)
+        assert found is not None
+        return found
 
     def ready(self) -> str:
         """Wait until the model answers; returns the URL, without a slash."""

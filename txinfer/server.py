@@ -96,7 +96,7 @@ class Server(Service):
 
     async def _stop(self) -> None:
         self.log.info("Draining")
-        ports, self._ports = self._ports, []
+        ports, self._ports, self._places = self._ports, [], []
         for port in ports:
             await _ensure_deferred(port.stopListening())
         await self._site.drain()

@@ -89,7 +89,8 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
-            raise SystemExit(f"txinfer: {error}") from None
+            why = " ".join(str(error).splitlines())
+            raise SystemExit(f"txinfer: {why}") from None
 
     def getSynopsis(self) -> str:
         """The first line of ``--help``: that of ``txinfer serve``, or of twistd."""

@@ -1,0 +1,339 @@
+"""The server on the real reactor and real sockets, with a model in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from twisted.internet import reactor as global_reactor
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.error import ConnectError
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+from twisted.logger import LogEvent, Logger, LogLevel, formatEvent
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from tests.gates import PATIENCE, Gate
+from tests.memory import MemoryModel
+from txinfer import InferenceService
+from txinfer.errors import InvalidModel
+from txinfer.interfaces import IModel
+from txinfer.server import CannotListen, Server, place
+
+reactor: Any = global_reactor
+
+LOCAL = "tcp:0:interface=127.0.0.1"
+
+
+class StopCounter:
+    """The reactor, but that ``stop`` only counts."""
+
+    stops = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+class Client(Protocol):
+    """A connection that keeps what it receives, and knows its end."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.lost = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.lost = True
+
+    def send(self, method: str, path: str = "/", value: object = None) -> None:
+        body = b"" if value is None else json.dumps(value).encode()
+        head = f"{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}"
+        assert self.transport is not None
+        self.transport.write(f"{head}\r\n\r\n".encode() + body)
+
+    async def answer(self) -> tuple[int, bytes, Any]:
+        """Status, head and JSON value of the next answer, once it is whole."""
+        await until(lambda: b"\r\n\r\n" in self.received)
+        head, _, rest = self.received.partition(b"\r\n\r\n")
+        fields = dict(line.lower().split(b": ") for line in head.split(b"\r\n")[1:])
+        length = int(fields[b"content-length"])
+        await until(lambda: len(self.received) - len(head) - 4 >= length)
+        body, self.received = rest[:length], rest[length:]
+        return int(head.split()[1]), head, json.loads(body)
+
+    async def ask(self, method: str, value: object = None) -> tuple[int, Any]:
+        self.send(method, value=value)
+        status, _, answer = await self.answer()
+        return status, answer
+
+
+def number_of(server: Server, index: int = 0) -> int:
+    """The number of one of a server's TCP ports."""
+    address = server._ports[index].getHost()
+    assert isinstance(address, IPv4Address)
+    return address.port
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the reactor turn until something is so."""
+    for _ in range(int(PATIENCE / 0.01)):
+        if condition():
+            return
+        await deferLater(reactor, 0.01, lambda: None)
+    raise AssertionError("it never came to that")
+
+
+class ServerCase(TestCase):
+    """Tests that start servers; each is stopped, each connection closed at the end."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        self.reactor = StopCounter()
+        self.events: list[LogEvent] = []
+        self.at_exit: list[Callable[[], None]] = []
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def server(
+        self, *endpoints: str, load: Callable[[], IModel] = MemoryModel, **options: Any
+    ) -> Server:
+        inference = InferenceService("a model", load=load, reactor=reactor, **options)
+        server = Server(
+            inference, endpoints or [LOCAL], self.reactor, self.at_exit.append
+        )
+        server.log = Logger("server", observer=cast(Any, self.events.append))
+        return server
+
+    def start(self, server: Server) -> Server:
+        server.privilegedStartService()
+        server.startService()
+        self.addCleanup(lambda: server.stopService() if server.running else None)
+        return server
+
+    async def ready(self, server: Server) -> Server:
+        await self.start(server).inference.when_ready()
+        return server
+
+    async def connect(self, where: str) -> Client:
+        factory = Factory.forProtocol(Client)
+        client: Client = await clientFromString(reactor, where).connect(factory)
+        self.addCleanup(self.hang_up, client)
+        return client
+
+    async def client(self, server: Server, number: int = 0) -> Client:
+        """A connection to one of a server's TCP ports, in the order of its options."""
+        return await self.connect(f"tcp:127.0.0.1:{number_of(server, number)}")
+
+    async def _hang_up(self, client: Client) -> None:
+        assert client.transport is not None
+        client.transport.loseConnection()
+        await until(lambda: client.lost)
+
+    def hang_up(self, client: Client) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._hang_up(client))
+
+    def told(self, level: LogLevel = LogLevel.info) -> list[str]:
+        return [formatEvent(it) for it in self.events if it["log_level"] is level]
+
+
+class ListeningTests(ServerCase):
+    async def test_it_listens_at_every_endpoint(self) -> None:
+        path = os.path.join(self.folder, "a socket")
+        server = await self.ready(self.server(LOCAL, LOCAL, f"unix:{path}"))
+        clients = [
+            await self.client(server, 0),
+            await self.client(server, 1),
+            await self.connect(f"unix:{path}"),
+        ]
+        for n, client in enumerate(clients):
+            self.assertEqual(
+                await client.ask("POST", {"x": [n]}), (200, {"y": [2.0 * n + 1]})
+            )
+
+    async def test_it_tells_where_and_how_to_call(self) -> None:
+        path = os.path.join(self.folder, "a socket")
+        server = await self.ready(self.server(f"unix:{path}", LOCAL))
+        number = number_of(server, 1)
+        at = f"--unix-socket '{path}' http://localhost/"
+        self.assertEqual(
+            self.told(),
+            [
+                f"Serving a model at {at}",
+                f"Serving a model at http://127.0.0.1:{number}/",
+                "serving_default: x float32 [-1] -> y float32 [-1]",
+                "  batched, up to 32 rows a run",
+                f"""  curl {at} -d '{{"x":[0]}}'""",
+            ],
+        )
+
+    def test_a_port_in_use_ends_the_process_with_one_line(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            description = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+            server = self.server(description)
+            error = self.assertRaises(CannotListen, server.privilegedStartService)
+        self.assertIsInstance(error, SystemExit)
+        self.assertTrue(str(error.code).startswith(f"txinfer: --port {description}: "))
+        self.assertIn("Address already in use", str(error.code))
+        self.assertNotIn("\n", str(error.code))
+
+    def test_a_place_that_is_none_does_as_well(self) -> None:
+        for description in (
+            "tcp:99999",
+            "tcp:0:interface=203.0.113.7",
+            f"unix:{self.folder}/none/socket",
+            f"unix:{self.folder}/{'x' * 200}",
+        ):
+            server = self.server(description)
+            # Twisted starts the factory of a socket before it makes the socket.
+            self.addCleanup(server._site.doStop)
+            error = self.assertRaises(CannotListen, server.privilegedStartService)
+            self.assertTrue(
+                str(error.code).startswith(f"txinfer: --port {description}: ")
+            )
+            self.assertNotIn("\n", str(error.code))
+
+    def test_a_place_is_told_as_a_shell_takes_it(self) -> None:
+        def told(address: Any, secure: bool = False) -> list[str]:
+            return shlex.split(place(address, secure))
+
+        tcp4 = partial(IPv4Address, "TCP")
+        tcp6 = partial(IPv6Address, "TCP")
+        self.assertEqual(told(tcp4("0.0.0.0", 1)), ["http://127.0.0.1:1/"])
+        self.assertEqual(told(tcp4("10.0.0.1", 443), True), ["https://10.0.0.1:443/"])
+        self.assertEqual(told(tcp6("::", 1)), ["http://[::1]:1/"])
+        self.assertEqual(told(tcp6("2001:db8::1", 1)), ["http://[2001:db8::1]:1/"])
+        for name in ("a b", "it's"):
+            path = str(Path(name).absolute())
+            self.assertEqual(
+                told(UNIXAddress(name.encode())),
+                ["--unix-socket", path, "http://localhost/"],
+            )
+
+
+class LoadingTests(ServerCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.may_load = threading.Event()
+        self.addCleanup(self.may_load.set)
+
+    def load(self, error: Exception | None = None) -> IModel:
+        assert self.may_load.wait(PATIENCE)
+        if error is not None:
+            raise error
+        return MemoryModel()
+
+    async def test_calls_are_answered_503_until_the_model_is_there(self) -> None:
+        server = self.start(self.server(load=self.load))
+        client = await self.client(server)
+        loading = (503, {"error": "the model is still loading"})
+        self.assertEqual(await client.ask("POST", {"x": [1]}), loading)
+        self.assertEqual(await client.ask("GET"), loading)
+        self.assertEqual(self.told(), [])
+        self.may_load.set()
+        await server.inference.when_ready()
+        self.assertEqual(await client.ask("POST", {"x": [1]}), (200, {"y": [3.0]}))
+
+    async def test_a_model_that_cannot_be_served_ends_the_process(self) -> None:
+        error = InvalidModel("a model: broken")
+        server = self.start(self.server(load=lambda: self.load(error)))
+        self.assertEqual(self.reactor.stops, 0)
+        self.may_load.set()
+        await until(lambda: self.reactor.stops)
+        self.assertEqual(self.told(LogLevel.critical), ["a model: broken"])
+        self.assertEqual(len(self.at_exit), 1)
+        await server.stopService()
+        self.assertEqual(self.reactor.stops, 1)
+
+    async def test_any_other_error_ends_it_too_and_is_logged_whole(self) -> None:
+        self.may_load.set()
+        self.start(self.server(load=lambda: self.load(ZeroDivisionError("a bug"))))
+        await until(lambda: self.reactor.stops)
+        (event,) = (it for it in self.events if it["log_level"] is LogLevel.critical)
+        failure: Failure = event["log_failure"]
+        self.assertEqual(failure.getErrorMessage(), "a bug")
+        self.assertEqual(len(self.at_exit), 1)
+
+    async def test_stopping_while_loading_tells_nothing_more(self) -> None:
+        for error in (None, InvalidModel("a model: broken")):
+            self.may_load.clear()
+            server = self.start(self.server(load=partial(self.load, error)))
+            stopped = server.stopService()
+            self.may_load.set()
+            await stopped
+            self.assertEqual(self.told(), ["Draining"])
+            self.events.clear()
+        self.assertEqual((self.reactor.stops, self.at_exit), (0, []))
+
+
+class DrainingTests(ServerCase):
+    async def test_what_is_under_way_is_answered_and_all_is_closed(self) -> None:
+        gate = Gate()
+        model = MemoryModel(functions={"serving_default": gate})
+        server = await self.ready(self.server(load=lambda: model))
+        idle, busy, later = [await self.client(server) for _ in range(3)]
+        self.assertEqual((await idle.ask("GET"))[0], 200)
+        gate.close()
+        busy.send("POST", value={"x": [1]})
+        await until(gate.entered.is_set)
+        later.send("POST", value={"x": [2]})
+        number = number_of(server)
+        stopped = server.stopService()
+        await until(lambda: idle.lost)
+        self.assertEqual(idle.received, b"")
+        try:
+            await self.connect(f"tcp:127.0.0.1:{number}")
+        except ConnectError:
+            pass
+        else:
+            self.fail("it listens still")
+        self.assertEqual((stopped.called, model.closed), (False, 0))
+        gate.open()
+        for client, answer in ((busy, {"y": [3.0]}), (later, {"y": [5.0]})):
+            status, head, value = await client.answer()
+            self.assertEqual((status, value), (200, answer))
+            self.assertIn(b"connection: close", head.lower())
+        await stopped
+        self.assertTrue(busy.lost)
+        self.assertTrue(later.lost)
+        self.assertEqual(model.closed, 1)
+
+    async def test_a_request_on_the_wire_is_answered_as_the_last(self) -> None:
+        server = await self.ready(self.server())
+        client = await self.client(server)
+        await client.ask("GET")
+        stopped = server.stopService()
+        client.send("POST", value={"x": [1]})
+        status, head, value = await client.answer()
+        self.assertEqual((status, value), (200, {"y": [3.0]}))
+        self.assertIn(b"connection: close", head.lower())
+        await stopped
+        self.assertTrue(client.lost)
+
+    async def test_it_can_be_started_again(self) -> None:
+        server = self.server()
+        for _ in range(2):
+            await self.ready(server)
+            client = await self.client(server)
+            self.assertEqual(await client.ask("POST", {"x": [1]}), (200, {"y": [3.0]}))
+            await self._hang_up(client)
+            await server.stopService()
+            self.assertEqual(sum(" at http" in line for line in self.told()), 1)
+            self.events.clear()
