@@ -83,14 +83,18 @@ class ServerProcess:
     Args:
         options: of the server.
         command: what takes the options.
+        listening: the options that make it listen at a free port.
     """
 
     def __init__(
-        self, *options: str, command: Sequence[str] = (*TXINFER, "serve")
+        self,
+        *options: str,
+        command: Sequence[str] = (*TXINFER, "serve"),
+        listening: Sequence[str] = ("--port", "0"),
     ) -> None:
         self._output = tempfile.NamedTemporaryFile()
         self.process = subprocess.Popen(
-            [*command, *options, "--port", "0"],
+            [*command, *options, *listening],
             env=environment(),
             cwd=ROOT,
             stdout=self._output,

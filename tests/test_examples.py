@@ -18,7 +18,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from examples import digits
-from tests.processes import serving
+from tests.processes import TWISTD, ServerProcess, call, eventually, serving
 
 TREE = Path(__file__).parent.parent
 AT_ONCE = 60  # images in a request
@@ -227,6 +227,39 @@ def test_the_test_page_is_served(site: str) -> None:
     with urllib.request.urlopen(f"{site}/web/", timeout=60) as response:
         assert response.headers.get_content_type() == "text/html"
         assert response.read() == digits.PAGE.read_bytes()
+
+
+# The model inside an application
+
+
+def test_the_embedding_application_serves_its_own_routes_and_the_model(
+    made: Path,
+) -> None:
+    server = ServerProcess(
+        "-ny",
+        str(TREE / "examples" / "embedded.tac"),
+        "--pidfile=",
+        command=(
+            "env",
+            f"MODEL={made / 'digits'}",
+            "PORT=tcp:0:interface=127.0.0.1",
+            *TWISTD,
+        ),
+        listening=(),
+    )
+    image = next(file for file, label in digits.held_out() if label == 7)
+    try:
+        url = f"http://127.0.0.1:{server.wait_for(r'Site starting on ([0-9]+)')[1]}"
+        with urllib.request.urlopen(f"{url}/shop/", timeout=60) as response:
+            assert response.read().startswith(b"Send me a digit")
+        eventually(lambda: call(f"{url}/api/")[0] == 200)
+        with urllib.request.urlopen(f"{url}/shop/read", image, 60) as response:
+            assert response.read() == b"That is a seven.\n"
+        body = {"image": {"b64": base64.b64encode(image).decode()}}
+        status, answer = call(f"{url}/api/names", body)
+        assert (status, answer["names"][0]) == (200, "seven")
+    finally:
+        server.close()
 
 
 # Inception

@@ -66,3 +66,8 @@ def test_a_reason_is_one_short_line() -> None:
 def test_an_unknown_op_is_named(text: str) -> None:
     why = "it needs the op MyOp, which this TensorFlow does not have"
     assert reason(RuntimeError(text)) == why
+
+
+def test_headings_are_no_reason() -> None:
+    text = "Graph execution error:\n\nDetected at node 'a' defined at …\nbad magic"
+    assert reason(ValueError(text)) == "ValueError: bad magic"

@@ -38,6 +38,9 @@ REFUSALS = frozenset(("INVALID_ARGUMENT", "OUT_OF_RANGE"))
 #: How TensorFlow's importers name an op that is not linked in.
 UNKNOWN_OP = re.compile(r"(?:Op type not registered|No op named|unknown op:?) '?(\w+)")
 
+#: What TensorFlow may say before it says what is wrong.
+HEADING = re.compile(r"|Graph execution error:|Detected at node .*")
+
 #: A TensorFlow error says first what is wrong, then where, at any length.
 LONGEST_REASON = 300
 
@@ -69,5 +72,6 @@ def reason(error: Exception) -> str:
     unknown = UNKNOWN_OP.search(text)
     if unknown:
         return f"it needs the op {unknown[1]}, which this TensorFlow does not have"
-    line = (text.splitlines() or [""])[0]
+    lines = (line.strip() for line in text.splitlines())
+    line = next((line for line in lines if not HEADING.fullmatch(line)), "")
     return f"{type(error).__name__}: {line[:LONGEST_REASON]}"

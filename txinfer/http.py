@@ -288,6 +288,7 @@ class BoundedSite(Site):
         )
         self.protocol: Any = BoundedChannel
         self.displayTracebacks = False
+        self.noisy = False
         self.body_limit = body_limit
         self.refusal_headers = refusal_headers
         self.channels: set[BoundedChannel] = set()
