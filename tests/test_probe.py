@@ -61,9 +61,10 @@ def test_strings_cannot_be_made_up() -> None:
     assert probe(lambda t: pytest.fail("was run"), signature) is None
 
 
-def test_refused_inputs_show_nothing() -> None:
+@pytest.mark.parametrize("error", [InputRefused("INVALID_ARGUMENT"), RuntimeError()])
+def test_inputs_that_are_refused_show_nothing(error: Exception) -> None:
     def refuse(tensors: Tensors) -> Tensors:
-        raise InputRefused("INVALID_ARGUMENT")
+        raise error
 
     assert probe(refuse) is None
 

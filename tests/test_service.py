@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import treq
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.logger import capturedLogs
 from twisted.web.resource import Resource
 from zope.interface.verify import verifyObject
 
@@ -230,6 +231,12 @@ class LifeTests(ServiceCase):
 
 
 class ResourceTests(ServiceCase):
+    async def test_a_method_that_static_files_hide_is_told(self) -> None:
+        with TemporaryDirectory() as folder, capturedLogs() as events:
+            await self.started(MemoryModel({"web": AFFINE}), static_path=folder)
+        told = [event["name"] for event in events if "hide" in event["log_format"]]
+        self.assertEqual(told, ["web"])
+
     async def test_it_can_be_mounted_beside_other_routes(self) -> None:
         service = await self.started()
         root = Resource()

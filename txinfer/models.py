@@ -157,6 +157,10 @@ class Servable:
             raise UnknownMethod(name, list(self._methods))
         return method
 
+    def names(self) -> list[str]:
+        """The names of all methods, whether they are to be had now or not."""
+        return list(self._methods)
+
     @contextmanager
     def lease(self, name: str) -> Iterator[IMethod]:
         """See :class:`~txinfer.interfaces.IPredictor`."""

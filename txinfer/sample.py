@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .errors import InferenceError
 from .inputs import parse_inputs
 from .tensors import Signature, Tensors, TensorSpec
 
@@ -37,7 +36,7 @@ def find_sample(run: Callable[[Tensors], Tensors], signature: Signature) -> Valu
         try:
             inputs = parse_inputs(signature, values)
             run({name: parsed.array for name, parsed in inputs.items()})
-        except InferenceError:
+        except Exception:
             continue
         return values
     return candidates[0]

@@ -220,6 +220,15 @@ class InferenceService(Service):
             await servable.load()
         finally:
             progress.stop()
+        if self._static_path is not None:
+            self._warn_of_hidden(servable)
+
+    def _warn_of_hidden(self, servable: Servable) -> None:
+        """Methods whose paths are those of static files are out of HTTP's reach."""
+        folder = STATIC_SEGMENT.decode()
+        for name in servable.names():
+            if name.split("/")[0] == folder:
+                self.log.warn("Static files hide the method {name}", name=name)
 
     def _settle(self, failure: Failure | None) -> None:
         """Loading is over; a failure that nobody waits for is logged."""
