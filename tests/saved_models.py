@@ -188,6 +188,19 @@ def batch_dependent(path: str) -> None:
 
 
 @builder
+def words(path: str) -> None:
+    """Strings to their words: one after the other, and padded to the longest."""
+
+    def flat(x: Any) -> dict[str, Any]:
+        return {"y": tf.strings.split(x).values}
+
+    def padded(x: Any) -> dict[str, Any]:
+        return {"y": tf.strings.split(x).to_tensor("")}
+
+    save(path, traced(flat, padded, spec([None], tf.string)))
+
+
+@builder
 def random(path: str) -> None:
     """Noise is added to each row."""
     one(path, lambda x: {"y": x + tf.random.normal(tf.shape(x))}, spec([None]))

@@ -18,10 +18,12 @@ from tests.deferreds import reason, result
 from tests.pool import SteppedThreads
 from txinfer.collector import BatchPolicy, Collector
 from txinfer.errors import (
+    CallTooLarge,
     DeadlineExceeded,
     InputRefused,
     ModelFailed,
     Overloaded,
+    Unavailable,
 )
 from txinfer.interfaces import IRunnable
 from txinfer.tensors import Tensors
@@ -443,12 +445,14 @@ def test_a_full_queue_refuses_by_bytes() -> None:
     assert all(answer(call) for call in kept[1:])
 
 
-def test_an_empty_queue_takes_a_call_of_any_size() -> None:
+def test_a_call_that_the_queue_could_never_hold_is_refused_as_too_large() -> None:
     bench, work = Bench(max_queued_rows=3), Work()
-    bench.call(work, 0)
-    big = bench.call(work, *range(100))
+    assert isinstance(reason(bench.call(work, *range(4))), CallTooLarge)
+    kept = bench.call(work, *range(3))
     bench.finish()
-    assert len(answer(big)) == 100
+    assert len(answer(kept)) == 3
+    small = Bench(max_queued_bytes=31)
+    assert isinstance(reason(small.call(work, *range(4))), CallTooLarge)
 
 
 def test_retry_after_follows_the_measured_rate() -> None:
@@ -496,3 +500,48 @@ def test_drained_fires_when_the_last_waiting_call_is_cancelled() -> None:
     call.cancel()
     assert isinstance(reason(call), CancelledError)
     assert drained.called
+
+
+def test_a_split_call_whose_parts_do_not_fit_together_is_run_again_whole() -> None:
+    def pad(tensors: Tensors) -> Tensors:
+        x = tensors["x"]
+        return {"y": np.repeat(x[:, None], int(x.max()) + 1, axis=1)}
+
+    bench, work = Bench(max_rows=2), Work(pad)
+    big = bench.call(work, 0, 1, 2)
+    mates = [bench.call(work, 2), bench.call(work, 1)]
+    drained = bench.collector.drained()
+    bench.finish()
+    assert answer(big) == [[0] * 3, [1] * 3, [2] * 3]
+    assert all(answer(mate) for mate in mates)
+    assert work.direct == "its outputs' shapes differ from run to run"
+    assert drained.called
+
+
+def test_a_closed_collector_answers_what_it_has_and_takes_no_more() -> None:
+    bench, work = Bench(), Work()
+    taken = [bench.call(work, n) for n in range(3)]
+    closed = bench.collector.close()
+    assert isinstance(reason(bench.call(work, 1)), Unavailable)
+    bench.finish()
+    assert [answer(call) for call in taken] == [[0], [2], [4]]
+    assert closed.called
+
+
+def test_calls_that_wait_for_a_method_that_becomes_direct_keep_their_place() -> None:
+    bench = Bench(max_queued_rows=4)
+    lost, other = Work(lambda t: {"y": t["x"][:1]}), Work()
+    calls = [bench.call(lost, n, n) for n in range(2)]
+    others = [bench.call(other, n) for n in range(2)]
+    bench.threads.step()
+    assert bench.collector.waiting.rows == 4
+    assert isinstance(reason(bench.call(lost, 9)), Overloaded)
+    bench.finish()
+    assert [answer(call) for call in calls] == [[0], [1]]
+    assert [answer(call) for call in others] == [[0], [2]]
+
+
+@pytest.mark.parametrize("name", ["max_rows", "max_queued_rows", "linger"])
+def test_a_policy_that_makes_no_sense_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        BatchPolicy(**{name: -1})

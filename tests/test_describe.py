@@ -13,6 +13,7 @@ import pytest
 from tests.memory import MemoryModel, spec
 from txinfer.describe import LONGEST_BODY, curl_line, lines
 from txinfer.models import Method
+from txinfer.probe import BELIEVED, Finding
 from txinfer.tensors import Signature, TensorSpec
 
 CURL = "curl http://h:1/"
@@ -28,16 +29,20 @@ curl() {
 AWKWARD = """it's a "name" of $HOME; `é` \\ & 日本"""
 
 
+FIRST: Mapping[str, Any] = {"x": [0]}
+
+
 def method(
     name: str = "serving_default",
     inputs: Mapping[str, TensorSpec] | None = None,
     direct: str | None = None,
-    sample: Mapping[str, Any] | None = None,
+    sample: Mapping[str, Any] | None = FIRST,
 ) -> Method:
     """A method of these inputs, with one output."""
     signature = Signature(inputs or {"x": spec()}, {"y": spec()})
     nobody = cast(Any, None)
-    return Method(name, MemoryModel({name: signature}), nobody, direct, sample)
+    finding = Finding(direct is None, direct or "shown")
+    return Method(name, MemoryModel({name: signature}), nobody, finding, sample)
 
 
 def curl(line: str) -> tuple[str, Any]:
@@ -80,7 +85,7 @@ def test_a_direct_method_is_told_with_the_reason() -> None:
 def test_a_method_without_inputs_takes_nothing() -> None:
     signature = Signature({}, {"y": spec()})
     model = MemoryModel({"f": signature})
-    nothing = Method("f", model, cast(Any, None), "no inputs", {})
+    nothing = Method("f", model, cast(Any, None), Finding(False, "no inputs"), {})
     told = list(lines([nothing], 1, CURL, False))
     assert told[0] == "f: nothing -> y float32 [-1]"
     assert told[2] == "  curl http://h:1/f -d '{}'"
@@ -137,5 +142,14 @@ def test_a_method_that_does_not_work_by_rows_has_no_examples() -> None:
     assert line == """curl http://h:1/f -d '{"x":[0,0]}'"""
 
 
-def test_without_a_sample_there_is_still_a_line() -> None:
-    assert curl_line(method(), CURL, False) == "curl http://h:1/ -d '{}'"
+def test_without_a_sample_no_line_is_claimed_to_work() -> None:
+    told = curl_line(method(sample=None), CURL, False)
+    assert told == "(no example: it refused all the values that were made up)"
+
+
+def test_what_was_not_checked_is_told() -> None:
+    signature = Signature({"x": spec()}, {"y": spec()})
+    model = MemoryModel({"f": signature})
+    believed = Method("f", model, cast(Any, None), Finding(True, BELIEVED), FIRST)
+    told = list(lines([believed], 8, CURL, False))
+    assert told[1] == f"  batched, up to 8 rows a run ({BELIEVED})"

@@ -81,6 +81,25 @@ class EndToEndTests(ServiceCase):
         for outputs in await gatherResults(calls):
             self.assertEqual(outputs["y"].tolist(), [[0, 0]])
 
+    async def test_words_of_strangers_never_get_into_an_answer(self) -> None:
+        service = await self.serving("words")
+        self.assertEqual([m.direct is None for m in service.methods()], [False] * 2)
+        texts = [b"alice secret", b"", b"a b c d"]
+        for name in ("flat", "padded"):
+            calls = [service.predict(name, x=[text]) for text in texts]
+            outputs = await gatherResults(calls)
+            self.assertEqual(
+                [o["y"].ravel().tolist() for o in outputs],
+                [text.split() for text in texts],
+            )
+
+    async def test_an_answer_cannot_change_the_model(self) -> None:
+        service = await self.serving("no_inputs")
+        (method,) = service.methods()
+        for array in (await service.predict(method.name)).values():
+            with self.assertRaises(ValueError):
+                array += 1
+
     async def test_random_rows_are_not_joined(self) -> None:
         service = await self.serving("random")
         why = service.method("serving_default").direct
@@ -148,3 +167,9 @@ class EndToEndTests(ServiceCase):
         self.addCleanup(service.stopService)
         said = await self.fails(InvalidModel, service.when_ready())
         self.assertIn("neither a SavedModel nor a folder of version folders", said)
+
+    async def test_a_list_of_examples_is_answered_by_a_direct_method(self) -> None:
+        web = await self.over_http("fewer_rows")
+        body = [{"x": 1.0}, {"x": 2.0}]
+        for _ in range(2):
+            self.assertEqual(await web.ask("/", body), (200, [{"y": 1.0}, {"y": 2.0}]))

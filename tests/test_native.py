@@ -26,6 +26,7 @@ from txinfer.errors import FetchFailed, InputRefused, ModelFailed
 from txinfer.inputs import MAX_URLS
 from txinfer.interfaces import IFetcher
 from txinfer.models import Servable
+from txinfer.probe import SHOWN
 from txinfer.protocols.native import Dialect
 from txinfer.tensors import Signature, Tensors
 from txinfer.web import CORS_HEADERS, PREFLIGHT_HEADERS, Root
@@ -208,7 +209,7 @@ def test_the_root_lists_the_methods_in_their_order(bench: Bench) -> None:
             "text": {"type": "string", "shape": [-1]},
         },
         "batched": True,
-        "reason": None,
+        "reason": SHOWN,
     }
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.memory import spec
 from txinfer.errors import InputRefused
-from txinfer.sample import PNG, find_sample, made_up
+from txinfer.sample import IMAGE, find_sample, made_up
 from txinfer.tensors import Signature, Tensors
 
 
@@ -29,17 +29,22 @@ def test_the_first_values_that_are_accepted_are_the_sample() -> None:
 
 def test_a_model_that_reads_images_is_given_one() -> None:
     signature = Signature({"image": spec("string")}, {})
-    assert find_sample(only_images, signature) == {"image": [{"b64": PNG}]}
+    assert find_sample(only_images, signature) == {"image": [IMAGE]}
 
 
-def test_a_model_that_refuses_all_gets_the_plainest() -> None:
+def test_a_model_that_refuses_all_has_no_sample() -> None:
     signature = Signature({"text": spec("string", (None, None))}, {})
-    assert find_sample(refuse, signature) == {"text": [["hello"]]}
+    assert find_sample(refuse, signature) is None
+
+
+def test_nothing_huge_is_tried() -> None:
+    signature = Signature({"x": spec(shape=(None, 3000, 3000))}, {})
+    assert find_sample(accept, signature) is None
 
 
 def test_few_candidates_are_tried() -> None:
     signature = Signature({"text": spec("string", (None, None))}, {})
-    assert len(list(made_up(signature))) == 6
+    assert len(list(made_up(signature))) == 9
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from txinfer.errors import (
     UnknownMethod,
 )
 from txinfer.interfaces import IFetcher, IModel, IPredictor
-from txinfer.tensors import Signature
+from txinfer.tensors import Signature, Tensors
 
 
 class PredictTests(ServiceCase):
@@ -69,7 +69,7 @@ class PredictTests(ServiceCase):
             Deferred.fromCoroutine(web.ask("/", {"x": [n, n]})) for n in range(1, 4)
         ]
         in_python = [service.predict("serving_default", x=[10 * n]) for n in range(4)]
-        collector = service._collector
+        collector = service._current().collector
         await until(lambda: collector.waiting.rows == 10)
         model.calls.clear()
         gate.open()
@@ -88,10 +88,10 @@ class PredictTests(ServiceCase):
         gate.close()
         first = service.predict("serving_default", x=[0])
         client = web.post("/", {"x": [1]})
-        await until(lambda: service._collector.waiting.rows == 1)
+        await until(lambda: service._current().collector.waiting.rows == 1)
         client.cancel()
         await self.fails(Exception, client)
-        await until(lambda: not service._collector.waiting)
+        await until(lambda: not service._current().collector.waiting)
         model.calls.clear()
         gate.open()
         await first
@@ -121,7 +121,7 @@ class PredictTests(ServiceCase):
         second = service.predict("serving_default", x=[1])
         second.cancel()
         await self.fails(CancelledError, second)
-        self.assertEqual(service._collector.waiting.rows, 0)
+        self.assertEqual(service._current().collector.waiting.rows, 0)
         gate.open()
         await first
 
@@ -194,8 +194,13 @@ class LifeTests(ServiceCase):
     async def test_stopping_while_loading_waits_for_the_load(self) -> None:
         gate = Gate()
         gate.close()
-        model = MemoryModel(functions={"serving_default": gate})
-        service = InferenceService("memory", load=lambda: model, reactor=reactor)
+        model = MemoryModel()
+
+        def load() -> IModel:
+            gate({"x": np.zeros(1)})
+            return model
+
+        service = InferenceService("memory", load=load, reactor=reactor)
         service.startService()
         stopped = service.stopService()
         await turn()
@@ -217,7 +222,8 @@ class LifeTests(ServiceCase):
         for _ in range(2):
             said = await self.fails(InvalidModel, service.when_ready())
             self.assertEqual(said, "memory: broken")
-        await self.fails(Unavailable, service.predict("serving_default", x=[1]))
+        said = await self.fails(Unavailable, service.predict("serving_default", x=[1]))
+        self.assertEqual(said, "the model is not loaded; the log says why")
         await service.stopService()
 
     async def test_services_with_different_models_live_side_by_side(self) -> None:
@@ -228,6 +234,53 @@ class LifeTests(ServiceCase):
         self.assertEqual((await one.predict("one", x=[1]))["y"].tolist(), [3])
         self.assertEqual((await two.predict("two", x=[1]))["y"].tolist(), [-1])
         await self.fails(UnknownMethod, one.predict("two", x=[1]))
+
+    async def test_it_can_be_started_again_while_it_still_stops(self) -> None:
+        gate = Gate()
+        models = [MemoryModel(functions={"serving_default": gate}), MemoryModel()]
+        loads = iter(models)
+        service = InferenceService("memory", load=lambda: next(loads), reactor=reactor)
+        service.startService()
+        await service.when_ready()
+        gate.close()
+        old = service.predict("serving_default", x=[1])
+        await until(gate.entered.is_set)
+        stopped = service.stopService()
+        service.startService()
+        await service.when_ready()
+        new = await service.predict("serving_default", x=[2])
+        self.assertEqual(new["y"].tolist(), [5])
+        self.assertFalse(stopped.called)
+        gate.open()
+        self.assertEqual((await old)["y"].tolist(), [3])
+        await stopped
+        self.assertEqual([model.closed for model in models], [1, 0])
+        await service.predict("serving_default", x=[2])
+        await service.stopService()
+        self.assertEqual([model.closed for model in models], [1, 1])
+
+    async def test_a_method_kept_beyond_the_end_refuses(self) -> None:
+        service = InferenceService("memory", load=MemoryModel, reactor=reactor)
+        service.startService()
+        await service.when_ready()
+        method = service.method("serving_default")
+        await service.stopService()
+        for _ in range(2):
+            call = method.predict({"x": np.zeros(1, np.float32)})
+            await self.fails(Unavailable, call)
+        await self.fails(Unavailable, service.when_ready())
+
+    async def test_two_threads_run_at_once(self) -> None:
+        gate = Gate()
+        model = MemoryModel(functions={"serving_default": gate})
+        service = await self.started(model, threads=2)
+        gate.close()
+        model.calls.clear()
+        calls = [service.predict("serving_default", x=[n]) for n in range(9)]
+        await until(lambda: len(model.calls) == 2)
+        gate.open()
+        outputs = await gatherResults(calls)
+        self.assertEqual([o["y"][0] for o in outputs], [2 * n + 1 for n in range(9)])
 
 
 class ResourceTests(ServiceCase):
@@ -249,6 +302,20 @@ class ResourceTests(ServiceCase):
         status, answer = await web.ask("/api/model/nothing", {"x": [1]})
         self.assertEqual(status, 404)
         self.assertIn("known: serving_default", answer["error"])
+
+    async def test_examples_are_answered_although_the_method_turns_out_direct(
+        self,
+    ) -> None:
+        def drop(tensors: Tensors) -> Tensors:
+            x = tensors["x"]
+            return {"y": x[x < 9] if len(x) > 1 else x}
+
+        service = await self.started(MemoryModel(functions={"serving_default": drop}))
+        self.assertIsNone(service.method("serving_default").direct)
+        web = await self.listening(service.resource())
+        answer = await web.ask("/", [{"x": 9}, {"x": 1}])
+        self.assertEqual(answer, (200, [{"y": 9.0}, {"y": 1.0}]))
+        self.assertIsNotNone(service.method("serving_default").direct)
 
     async def test_under_a_foreign_site_the_body_is_still_bounded(self) -> None:
         service = await self.started(request_size=20)

@@ -13,6 +13,7 @@ import math
 from collections import deque
 
 import attrs
+from attrs.validators import ge
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -20,11 +21,13 @@ from twisted.python.failure import Failure
 
 from .calls import Batch, Call, Piece, RowsLost, cut, run_batch, run_directly
 from .errors import (
+    CallTooLarge,
     DeadlineExceeded,
     InferenceError,
     InputRefused,
     ModelFailed,
     Overloaded,
+    Unavailable,
 )
 from .interfaces import IRunnable, IThreads
 from .tensors import Tensors, stack
@@ -41,20 +44,22 @@ LONGEST_RETRY = 60
 class BatchPolicy:
     """How calls are gathered.
 
+    ValueError if a value makes no sense.
+
     Args:
         max_rows: the largest batch, in rows; a larger call is split.
-        max_queued_rows: rows that may wait; further calls are refused. A call
-            that finds the queue empty is taken whatever its size, for it would
-            be refused for ever.
+        max_queued_rows: rows that may wait; further calls are refused, and so
+            is any call of more rows.
         max_queued_bytes: the same bound in bytes of tensors.
         linger: seconds a batch that is not full waits for company although a
-            slot is free. With 0 no timer is ever used.
+            slot is free, and what is younger waits behind it. With 0 no timer
+            is ever used.
     """
 
-    max_rows: int = 32
-    max_queued_rows: int = 2048
-    max_queued_bytes: int = 256 * 1024 * 1024
-    linger: float = 0.0
+    max_rows: int = attrs.field(default=32, validator=ge(1))
+    max_queued_rows: int = attrs.field(default=16384, validator=ge(1))
+    max_queued_bytes: int = attrs.field(default=256 * 1024 * 1024, validator=ge(1))
+    linger: float = attrs.field(default=0.0, validator=ge(0))
 
 
 class Collector:
@@ -84,6 +89,7 @@ class Collector:
         self._linger: IDelayedCall | None = None
         self._rate = 0.0
         self._idle: list[Deferred[None]] = []
+        self._closed = False
 
     def submit(
         self, method: IRunnable, tensors: Tensors, deadline: float | None = None
@@ -98,17 +104,22 @@ class Collector:
 
         Returns:
             A Deferred that fires with the outputs for just these rows, or fails
-            with an :class:`InferenceError`: ``Overloaded`` at once if the queue
-            is full, ``DeadlineExceeded`` at the deadline, ``InputRefused`` or
-            ``ModelFailed`` if the model fails on this very call. Cancelling it
+            with an :class:`InferenceError`: ``CallTooLarge`` at once if the
+            queue could never hold it, ``Overloaded`` if it cannot now,
+            ``Unavailable`` once the collector is closed, ``DeadlineExceeded``
+            at the deadline, ``InputRefused`` or ``ModelFailed`` if the model
+            fails on this very call. Cancelling it
             takes the call out of the queue; rows already under way are not
             stopped, their answer is dropped.
         """
         now = self._clock.seconds()
         call = Call(method, tensors, Deferred(lambda _: self._cancel(call)))
         pieces = list(cut(call, self.policy.max_rows, now))
-        if self._is_full(pieces):
-            return fail(Overloaded(self.retry_after()))
+        if self._closed:
+            return fail(Unavailable("the server is shutting down"))
+        refusal = self._no_room(pieces)
+        if refusal is not None:
+            return fail(refusal)
         if deadline is not None:
             if deadline <= now:
                 return fail(DeadlineExceeded())
@@ -125,6 +136,15 @@ class Collector:
         seconds = math.ceil(self.waiting.rows / self._rate)
         return min(max(seconds, 1), LONGEST_RETRY)
 
+    def close(self) -> Deferred[None]:
+        """Take no more calls: they fail with ``Unavailable``.
+
+        Returns:
+            A Deferred that fires with None once those taken are answered.
+        """
+        self._closed = True
+        return self.drained()
+
     def drained(self) -> Deferred[None]:
         """A Deferred that fires with None once nothing waits and nothing runs."""
         if self._is_idle():
@@ -135,12 +155,18 @@ class Collector:
 
     # In
 
-    def _is_full(self, pieces: Batch) -> bool:
-        rows = self.waiting.rows + sum(piece.rows for piece in pieces)
-        size = self.waiting.bytes + sum(piece.bytes for piece in pieces)
-        return bool(self.waiting) and (
-            rows > self.policy.max_queued_rows or size > self.policy.max_queued_bytes
-        )
+    def _no_room(self, pieces: Batch) -> InferenceError | None:
+        """Why a call cannot be queued, now or ever; None if it can."""
+        policy = self.policy
+        rows = sum(piece.rows for piece in pieces)
+        size = sum(piece.bytes for piece in pieces)
+        if rows > policy.max_queued_rows or size > policy.max_queued_bytes:
+            return CallTooLarge(policy.max_queued_rows, policy.max_queued_bytes)
+        rows += self.waiting.rows
+        size += self.waiting.bytes
+        if rows > policy.max_queued_rows or size > policy.max_queued_bytes:
+            return Overloaded(self.retry_after())
+        return None
 
     def _forget(self, call: Call) -> None:
         """Take a call out, wherever it is: it is answered, expired or cancelled."""
@@ -184,10 +210,21 @@ class Collector:
         if not self.waiting:
             return []
         batch = self.waiting.gather(self.policy.max_rows)
+        call = batch[0].call
+        if call.method.direct is not None:
+            # The method may have become direct while the call waited.
+            return self._whole(call)
         if self._should_linger(batch):
             return []
         self.waiting.discard(batch)
         return batch
+
+    def _whole(self, call: Call) -> Batch:
+        """A call of a direct method, taken off the queue in one piece."""
+        self.waiting.discard(call.pending)
+        whole = list(cut(call, self.policy.max_rows, self._clock.seconds()))
+        call.wait_for(whole)
+        return whole
 
     def _should_linger(self, batch: Batch) -> bool:
         """Whether a batch still waits for company; sets the timer if so."""
@@ -222,19 +259,25 @@ class Collector:
         else:
             self._launch()
             for piece, outputs in zip(batch, result, strict=True):
-                self._deliver(piece, outputs)
+                if piece.wanted:
+                    self._deliver(piece, outputs)
+            # What could not be put together is to be run again.
+            self._launch()
         self._tell_idle()
 
     def _deliver(self, piece: Piece, outputs: Tensors) -> None:
         call = piece.call
-        if not piece.wanted:
-            return
-        call.pending.remove(piece)
         call.parts[piece.position] = outputs
-        if not call.pending:
-            outputs = stack(call.parts)
-            self._forget(call)
-            call.answer.callback(outputs)
+        if len(call.pending) > 1:
+            call.pending.remove(piece)
+            return
+        try:
+            joined = stack(call.parts)
+        except Exception:
+            self._separate("its outputs' shapes differ from run to run", [piece])
+            return
+        self._forget(call)
+        call.answer.callback(joined)
 
     def _isolate(self, failure: Failure, batch: Batch) -> Call | None:
         """Plan the re-runs that find who is guilty of a failure.
@@ -255,15 +298,9 @@ class Collector:
 
     def _separate(self, why: str, batch: Batch) -> None:
         """Serve the method directly from now on, beginning with these calls."""
-        method = batch[0].call.method
-        method.serve_directly(why)
-        pieces = [*batch, *self.waiting.of_method(method)]
-        self.waiting.discard(pieces)
-        for call in dict.fromkeys(piece.call for piece in pieces if piece.wanted):
-            self.waiting.discard(call.pending)
-            whole = list(cut(call, self.policy.max_rows, self._clock.seconds()))
-            call.wait_for(whole)
-            self._again.append(whole)
+        batch[0].call.method.serve_directly(why)
+        for call in dict.fromkeys(piece.call for piece in batch if piece.wanted):
+            self._again.append(self._whole(call))
 
     def _blame(self, failure: Failure) -> InferenceError:
         """The error a caller sees for what the model raised; the rest is logged."""

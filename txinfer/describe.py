@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .interfaces import IMethod
+from .probe import BELIEVED
 from .protocols.native import DEFAULT_METHOD
 from .tensors import TensorSpec
 from .values import dumps
@@ -34,16 +35,19 @@ def lines(
             f" -> {_tensors(signature.outputs)}"
         )
         if method.direct is None:
-            yield f"  batched, up to {max_rows} rows a run"
+            doubt = f" ({method.reason})" if method.reason == BELIEVED else ""
+            yield f"  batched, up to {max_rows} rows a run{doubt}"
         else:
-            yield f"  one call a run: {method.direct}"
+            yield f"  one call a run: {method.reason}"
         yield f"  {curl_line(method, curl, batch_transpose)}"
 
 
 def curl_line(method: IMethod, curl: str, batch_transpose: bool) -> str:
     """A shell command that calls the method with values it is likely to answer."""
+    if method.sample is None:
+        return "(no example: it refused all the values that were made up)"
     name = "" if method.name == DEFAULT_METHOD else quote(method.name)
-    values: dict[str, Any] = dict(method.sample or {})
+    values: dict[str, Any] = dict(method.sample)
     if batch_transpose and method.signature.by_rows:
         values = {name: value[0] for name, value in values.items()}
     body = dumps(values).decode()

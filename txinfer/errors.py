@@ -88,6 +88,20 @@ class TooLarge(InferenceError):
         super().__init__(f"the request body is larger than {limit} bytes")
 
 
+class CallTooLarge(InferenceError):
+    """The call alone is more than the queue ever holds.
+
+    Args:
+        rows: the most rows that are queued.
+        size: the most bytes of tensors that are queued.
+    """
+
+    status = 413
+
+    def __init__(self, rows: int, size: int) -> None:
+        super().__init__(f"a call may have at most {rows} rows and {size} bytes")
+
+
 class UnsupportedMediaType(InferenceError):
     """The request body is in a form the server does not read."""
 
@@ -106,6 +120,17 @@ class ModelFailed(InferenceError):
     def __init__(self, code: str = "INTERNAL") -> None:
         super().__init__(f"the model failed ({code})")
         self.code = code
+
+
+class RowsMissing(InferenceError):
+    """Rows were asked for, but the method does not give one for each example."""
+
+    status = 400
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the answer has not one row for each row put in; send columns instead"
+        )
 
 
 class Unavailable(InferenceError):

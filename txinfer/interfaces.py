@@ -37,6 +37,7 @@ class IModel(Interface):
 
         Returns:
             An array for each output; strings as object arrays of ``bytes``.
+            They are not to be written to: they may be the model's own memory.
 
         Raises:
             InputRefused: the model finds the values at fault.
@@ -57,8 +58,10 @@ class IMethod(Interface):
         "Why its calls run one at a time, in words; None if they are batched."
     )
 
+    reason: str = Attribute("Why its calls share runs, or why not, in words.")
     sample: Mapping[str, object] | None = Attribute(
-        "JSON values, columns of one row, that it is likely to answer."
+        "JSON values, columns of one row, that it is likely to answer; None if "
+        "it refused all that were made up."
     )
 
     def predict(tensors: Tensors, deadline: float | None = None) -> Deferred[Tensors]:

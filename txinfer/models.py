@@ -13,7 +13,7 @@ from zope.interface import implementer
 from .collector import Collector
 from .errors import InvalidInput, Unavailable, UnknownMethod
 from .interfaces import IMethod, IModel, IPredictor, IRunnable, IThreads
-from .probe import dependence
+from .probe import Finding, probe
 from .sample import Values, find_sample, made_up
 from .tensors import Signature, Tensors
 
@@ -33,7 +33,8 @@ class Method:
     """One signature of a loaded model, its calls gathered by a collector.
 
     ``direct`` is None while its calls share runs, else the reason why not;
-    ``sample`` holds columns of one row that it was seen to answer.
+    ``reason`` tells why in either case; ``sample`` holds columns of one row
+    that it was seen to answer, if there are any.
     """
 
     def __init__(
@@ -41,12 +42,13 @@ class Method:
         name: str,
         model: IModel,
         collector: Collector,
-        direct: str | None = None,
-        sample: Values | None = None,
+        finding: Finding,
+        sample: Values | None,
     ) -> None:
         self.name = name
         self.signature: Signature = model.signatures[name]
-        self.direct = direct
+        self.direct = None if finding.independent else finding.evidence
+        self.reason = finding.evidence
         self.sample = sample
         self._model = model
         self._collector = collector
@@ -67,7 +69,7 @@ class Method:
 
     def serve_directly(self, why: str) -> None:
         """Run calls one at a time from now on."""
-        self.direct = why
+        self.direct = self.reason = why
 
     def _check_rows(self, tensors: Tensors) -> None:
         if not self.signature.by_rows:
@@ -96,9 +98,13 @@ def examine(name: str, model: IModel, collector: Collector) -> Method:
     def run(tensors: Tensors) -> Tensors:
         return model.run(name, tensors)
 
-    direct = signature.why_not_by_rows() or stateful or dependence(run, signature)
-    sample = next(made_up(signature)) if stateful else find_sample(run, signature)
-    return Method(name, model, collector, direct, sample)
+    if stateful is not None:
+        # It is not tried: that would change the model before its first call.
+        sample = next(made_up(signature), None)
+        return Method(name, model, collector, Finding(False, stateful), sample)
+    fixed = signature.why_not_by_rows()
+    finding = Finding(False, fixed) if fixed else probe(run, signature)
+    return Method(name, model, collector, finding, find_sample(run, signature))
 
 
 @implementer(IPredictor)
@@ -134,10 +140,19 @@ class Servable:
             InvalidModel: the model cannot be served.
         """
         self.state = State.LOADING
+        try:
+            await self._load_methods()
+        except BaseException:
+            self.state = State.END
+            raise
+
+    async def _load_methods(self) -> None:
         model = self._model = await self._threads.run(self._load)
         for name, why in model.refused.items():
             self.log.warn("Signature {name} is not served: {why}", name=name, why=why)
         for name in model.signatures:
+            if self.state is not State.LOADING:
+                return  # retired meanwhile
             self._methods[name] = await self._threads.run(
                 examine, name, model, self._collector
             )
@@ -199,5 +214,7 @@ class Servable:
     def _check_available(self) -> None:
         if self.state in (State.START, State.LOADING):
             raise Unavailable("the model is still loading")
-        if self.state is not State.AVAILABLE:
+        if self.state is State.UNLOADING:
             raise Unavailable("the server is shutting down")
+        if self.state is State.END:
+            raise Unavailable("the model is not loaded; the log says why")

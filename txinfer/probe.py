@@ -9,74 +9,68 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
 import numpy as np
 
-from .tensors import Array, Signature, Tensors, TensorSpec, split
+from .madeup import ROWS, made_up
+from .tensors import Array, Signature, Tensors, split
 
 Run = Callable[[Tensors], Tensors]
 
-ROWS = 3
 ORDER = [2, 0, 1]
-
-# Sizes tried for unknown inner dimensions: most graphs take the first, image
-# graphs with many strides need more than their strides leave of it.
-SIZES = (8, 128)
 
 # Kernels choose their algorithm by the batch's size, so equal rows may differ
 # by rounding. Relative to the largest value of the output; by bytes a number.
 TOLERANCE = {2: 3e-2, 4: 1e-3, 8: 1e-6}
 
+SHOWN = "made-up rows have the same results alone, together and in another order"
+BELIEVED = "the signature says so; no made-up rows were accepted to check it"
 
-def dependence(run: Run, signature: Signature) -> str | None:
-    """Why the rows of a ``by_rows`` signature must not share a run, in words.
 
-    Blocks for half a dozen runs of at most three rows.
+@attrs.frozen
+class Finding:
+    """Whether rows may share a run, and the evidence for it, in words."""
 
-    Returns:
-        None if they were shown to be independent, or if nothing could be
-        shown: a string input cannot be made up, and the model may refuse
-        what was, or break down on it.
+    independent: bool
+    evidence: str
+
+
+def probe(run: Run, signature: Signature) -> Finding:
+    """Find out whether the rows of a ``by_rows`` signature may share a run.
+
+    Blocks for half a dozen runs of at most three rows, more if the first rows
+    are refused.
     """
-    if any(spec.type == "string" for spec in signature.inputs.values()):
-        return None
-    for size in SIZES:
-        rows = made_up(signature, size)
+    loose = loose_output(signature)
+    if loose is not None:
+        return Finding(False, loose)
+    for rows in made_up(signature):
         try:
-            together = run(rows)
+            why = _compare(run, rows)
         except Exception:
+            # The model may refuse what is made up, or break down on it.
             continue
-        try:
-            return _compare(run, rows, together)
-        except Exception:
-            return None
+        return Finding(why is None, why or SHOWN)
+    return Finding(True, BELIEVED)
+
+
+def loose_output(signature: Signature) -> str | None:
+    """Which output's size may depend on all rows of a run, in words, if any.
+
+    Where rows of unequal results are padded to the longest, no input has a size
+    that the padded dimension could come from.
+    """
+    if any(None in spec.row_shape for spec in signature.inputs.values()):
+        return None
+    for name, spec in signature.outputs.items():
+        if None in spec.row_shape:
+            return f"the size of a row of output '{name}' may depend on other rows"
     return None
 
 
-def made_up(signature: Signature, size: int) -> Tensors:
-    """Three different rows for a signature without string inputs.
-
-    The same values each time; ``size`` stands in for unknown inner dimensions.
-    """
-    random = np.random.default_rng(0)
-    return {
-        name: _made_up(spec, random, size) for name, spec in signature.inputs.items()
-    }
-
-
-def _made_up(spec: TensorSpec, random: np.random.Generator, size: int) -> Array:
-    shape = (ROWS, *(size if n is None else n for n in spec.row_shape))
-    if "float" in spec.type:
-        return random.standard_normal(shape).astype(spec.dtype)
-    if spec.type == "uint8":
-        return random.integers(0, 256, shape).astype(spec.dtype)
-    # 0 and 1 are in the range of nearly every vocabulary. No two neighbours
-    # are equal even if a row is a single number.
-    numbers = random.integers(0, 2, shape)
-    numbers[:, ...] += np.arange(ROWS).reshape(-1, *[1] * (len(shape) - 1))
-    return (numbers % 2).astype(spec.dtype)
-
-
-def _compare(run: Run, rows: Tensors, together: Tensors) -> str | None:
+def _compare(run: Run, rows: Tensors) -> str | None:
+    """Why these rows must not share a run; None if they show nothing against it."""
+    together = run(rows)
     for name, array in together.items():
         if array.ndim == 0 or len(array) != ROWS:
             return f"output '{name}' has not one row for each row put in"

@@ -174,8 +174,13 @@ def make_callable(session: Any, feeds: list[str], fetches: list[str]) -> Runner:
 
 
 def as_array(value: Any, dtype: np.dtype[Any]) -> Array:
-    """A result as an array; TensorFlow gives bare scalars and ``bytes``."""
+    """A result as an array; TensorFlow gives bare scalars and ``bytes``.
+
+    An array may share its memory with a variable or a constant of the model, so
+    nobody may write to it.
+    """
     if isinstance(value, np.ndarray):
+        value.setflags(write=False)
         return value
     array = np.empty((), dtype)
     array[()] = value

@@ -8,31 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from zope.interface import implementer
 
 from . import layout
-from .collector import BatchPolicy, Collector
+from .collector import BatchPolicy
 from .errors import FetchFailed, Unavailable
-from .fetch import Fetcher, FetchPolicy
+from .fetch import FetchPolicy
 from .inputs import conform_inputs, fill
 from .interfaces import IFetcher, IMethod, IModel, IPredictor
+from .life import Life
 from .models import Servable
 from .protocols.native import Dialect
 from .static import StaticFiles
 from .tensors import Tensors
-from .threads import ModelThreads
 from .web import CORS_HEADERS, PREFLIGHT_HEADERS, Root
-
-# A SavedModel can take a minute to load; silence that long looks like a hang.
-PROGRESS_SECONDS = 5.0
 
 DEFAULT_REQUEST_SIZE = 10 * 1024 * 1024
 
@@ -40,13 +36,15 @@ DEFAULT_FETCH = FetchPolicy()
 
 STATIC_SEGMENT = b"web"
 
+NOT_RUNNING = "the service is not running"
+
 
 @implementer(IPredictor, IFetcher)
 class InferenceService(Service):
     """A SavedModel whose signatures can be called, in Python and over HTTP.
 
     All methods are for the reactor thread. The service can be stopped and
-    started again; the model is then loaded anew.
+    started again, even while it still stops; the model is then loaded anew.
 
     Args:
         path: a SavedModel directory, or a folder of integer version folders,
@@ -89,15 +87,12 @@ class InferenceService(Service):
         self.request_size = request_size
         self._tags = tags
         self._fetch_policy = fetch
-        self._fetcher: Fetcher | None = None
         self._static_path = static_path
         self.batch_transpose = batch_transpose
         self._load = load or self._load_saved_model
         self._reactor = reactor
-        self._threads = ModelThreads(reactor, threads)
-        self._servable: Servable | None = None
-        self._outcome: Failure | Literal["loaded"] | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._threads = threads
+        self._life: Life | None = None
 
     # Calls
 
@@ -109,11 +104,12 @@ class InferenceService(Service):
             inputs: a value for each input: an array of the input's dtype and
                 shape, or nested lists of numbers, booleans, ``str``, ``bytes``
                 or ``{"url": …}``. Unless the signature says otherwise,
-                dimension 0 counts rows.
+                dimension 0 counts rows. An array of the right dtype is not
+                copied: leave it alone until the answer is there.
 
         Returns:
             A Deferred that fires with a dict from output name to array (strings
-            as object arrays of ``bytes``), or fails with an
+            as object arrays of ``bytes``; read-only), or fails with an
             :class:`~txinfer.errors.InferenceError`. Cancelling it takes the
             call out of the queue if it still waits.
         """
@@ -121,21 +117,21 @@ class InferenceService(Service):
 
     def methods(self) -> list[IMethod]:
         """Every method; see :class:`~txinfer.interfaces.IPredictor`."""
-        return self._current().methods()
+        return self._current().servable.methods()
 
     def method(self, name: str) -> IMethod:
         """The method of that name; see :class:`~txinfer.interfaces.IPredictor`."""
-        return self._current().method(name)
+        return self._current().servable.method(name)
 
     def lease(self, name: str) -> AbstractContextManager[IMethod]:
         """See :class:`~txinfer.interfaces.IPredictor`."""
-        return self._current().lease(name)
+        return self._current().servable.lease(name)
 
     def fetch(self, url: str) -> Deferred[bytes]:
         """Fetch a URL input; see :class:`~txinfer.interfaces.IFetcher`."""
-        if self._fetcher is None:
-            return fail(FetchFailed("the service is not running"))
-        return self._fetcher.fetch(url)
+        if self._life is None:
+            return fail(FetchFailed(NOT_RUNNING))
+        return self._life.fetch(url)
 
     def resource(self) -> Resource:
         """The HTTP interface, to be mounted anywhere in a site's tree.
@@ -159,14 +155,18 @@ class InferenceService(Service):
     def startService(self) -> None:
         """Begin to load the model."""
         super().startService()
-        self._threads.start()
-        if self._fetch_policy is not None:
-            self._fetcher = Fetcher(self._reactor, self._fetch_policy)
-        self._collector = Collector(self._threads, self._reactor, self.policy)
-        self._servable = Servable(self._load, self._threads, self._collector)
-        self._outcome = None
-        loading = Deferred.fromCoroutine(self._load_servable(self._servable))
-        loading.addCallbacks(self._settle, self._settle)
+        self._life = life = Life(
+            self._reactor,
+            self.path,
+            self._load,
+            self._threads,
+            self.policy,
+            self._fetch_policy,
+        )
+        life.begin()
+        if self._static_path is not None:
+            warn = partial(self._warn_of_hidden, life.servable)
+            life.when_ready().addCallbacks(warn, lambda _: None)
 
     def when_ready(self) -> Deferred[None]:
         """Wait for the model.
@@ -174,12 +174,12 @@ class InferenceService(Service):
         Returns:
             A Deferred that fires with None once calls are answered, or fails
             with :class:`~txinfer.errors.InvalidModel` if the model cannot be
-            served, or whatever else loading raised.
+            served, with whatever else loading raised, or with
+            :class:`~txinfer.errors.Unavailable` if the service is not running.
         """
-        ready: Deferred[None] = Deferred()
-        self._waiting.append(ready)
-        self._tell_waiting()
-        return ready
+        if self._life is None:
+            return fail(Unavailable(NOT_RUNNING))
+        return self._life.when_ready()
 
     def stopService(self) -> Deferred[None]:
         """Take no more calls, answer those that were taken, free the model.
@@ -188,64 +188,8 @@ class InferenceService(Service):
             A Deferred that fires with None when that is done.
         """
         super().stopService()
-        return Deferred.fromCoroutine(self._stop())
-
-    async def _stop(self) -> None:
-        servable, self._servable = self._servable, None
-        if servable is None:
-            return
-        returned = servable.retire()
-        # A load cannot be interrupted.
-        await self.when_ready().addErrback(lambda _: None)
-        await returned
-        await self._collector.drained()
-        if self._fetcher is not None:
-            self._fetcher.close()
-        await servable.close()
-        self._threads.stop()
-
-    async def _load_servable(self, servable: Servable) -> None:
-        started = self._reactor.seconds()
-
-        def tell() -> None:
-            seconds = self._reactor.seconds() - started
-            self.log.info(
-                "Loading {path} ... {seconds:.0f} s", path=self.path, seconds=seconds
-            )
-
-        progress = LoopingCall(tell)
-        progress.clock = self._reactor
-        progress.start(PROGRESS_SECONDS)
-        try:
-            await servable.load()
-        finally:
-            progress.stop()
-        if self._static_path is not None:
-            self._warn_of_hidden(servable)
-
-    def _warn_of_hidden(self, servable: Servable) -> None:
-        """Methods whose paths are those of static files are out of HTTP's reach."""
-        folder = STATIC_SEGMENT.decode()
-        for name in servable.names():
-            if name.split("/")[0] == folder:
-                self.log.warn("Static files hide the method {name}", name=name)
-
-    def _settle(self, failure: Failure | None) -> None:
-        """Loading is over; a failure that nobody waits for is logged."""
-        self._outcome = failure or "loaded"
-        if failure is not None and not self._waiting:
-            self.log.failure("{path} is not served", failure, path=self.path)
-        self._tell_waiting()
-
-    def _tell_waiting(self) -> None:
-        if self._outcome is None:
-            return
-        waiting, self._waiting = self._waiting, []
-        for ready in waiting:
-            if self._outcome == "loaded":
-                ready.callback(None)
-            else:
-                ready.errback(self._outcome)
+        life, self._life = self._life, None
+        return succeed(None) if life is None else Deferred.fromCoroutine(life.end())
 
     def _load_saved_model(self) -> IModel:
         """Blocks. TensorFlow is imported here and no earlier: twistd forks first."""
@@ -253,10 +197,17 @@ class InferenceService(Service):
 
         return savedmodel.load(layout.find(self.path, self._tags), self._tags)
 
-    def _current(self) -> Servable:
-        if self._servable is None:
-            raise Unavailable("the service is not running")
-        return self._servable
+    def _warn_of_hidden(self, servable: Servable, _: None) -> None:
+        """Methods whose paths are those of static files are out of HTTP's reach."""
+        folder = STATIC_SEGMENT.decode()
+        for name in servable.names():
+            if name.split("/")[0] == folder:
+                self.log.warn("Static files hide the method {name}", name=name)
+
+    def _current(self) -> Life:
+        if self._life is None:
+            raise Unavailable(NOT_RUNNING)
+        return self._life
 
     async def _predict(self, name: str, values: Mapping[str, object]) -> Tensors:
         with self.lease(name) as method:

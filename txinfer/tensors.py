@@ -71,8 +71,7 @@ class Signature:
     @property
     def by_rows(self) -> bool:
         """Whether every input and output has rows, so that calls can be joined."""
-        specs = [*self.inputs.values(), *self.outputs.values()]
-        return bool(self.inputs) and all(spec.has_rows for spec in specs)
+        return self.why_not_by_rows() is None
 
     def why_not_by_rows(self) -> str | None:
         """Which tensor keeps calls from being joined, in words; None if none does."""

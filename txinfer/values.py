@@ -29,8 +29,6 @@ MAX_RANK = 32
 SEQUENCES = {list, tuple}
 NUMPY = (np.ndarray, np.generic)
 
-DUMP_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-
 
 @attrs.frozen
 class Parsed:
@@ -57,7 +55,7 @@ def loads(body: bytes) -> Any:
 
 def dumps(value: object) -> bytes:
     """Write strict JSON; arrays as :func:`jsonable` returns them may be inside."""
-    return orjson.dumps(value, option=DUMP_OPTIONS)
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def depth(value: object) -> int:

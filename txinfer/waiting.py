@@ -24,9 +24,6 @@ class Waiting:
     def __bool__(self) -> bool:
         return bool(self._all)
 
-    def __contains__(self, piece: Piece) -> bool:
-        return piece in self._all
-
     def add(self, pieces: Iterable[Piece]) -> None:
         """Put pieces at the end."""
         for piece in pieces:
@@ -56,10 +53,6 @@ class Waiting:
                 break
             batch.append(piece)
         return batch
-
-    def of_method(self, method: object) -> Batch:
-        """Every piece of one method's calls, oldest first."""
-        return [piece for piece in self._all if piece.call.method is method]
 
     def _remove(self, piece: Piece) -> None:
         del self._all[piece]

@@ -21,7 +21,7 @@ import attrs
 from klein import Klein
 from twisted.web.iweb import IRequest
 
-from ..errors import InvalidBody, InvalidInput
+from ..errors import InvalidBody, InvalidInput, RowsMissing
 from ..inputs import check_names, fill, parse_inputs
 from ..interfaces import IFetcher, IMethod, IPredictor
 from ..tensors import Signature, Tensors, TensorSpec, listed_shape
@@ -111,7 +111,9 @@ class Dialect:
         check_rows(signature, rows)
         if method.direct is None and rows:
             outputs = await self._predict(method, stacked(signature, rows))
-            return rows_out(signature, outputs, len(rows))
+            if has_rows(outputs, len(rows)):
+                return rows_out(signature, outputs, len(rows))
+            # It has just been found out that the method must be called directly.
         answers = []
         for number, row in enumerate(rows):
             columns = stacked(signature, [row]) if signature.by_rows else row
@@ -136,7 +138,7 @@ def listed(method: IMethod) -> dict[str, Any]:
         "inputs": _listed_specs(method.signature.inputs),
         "outputs": _listed_specs(method.signature.outputs),
         "batched": method.direct is None,
-        "reason": method.direct,
+        "reason": method.reason,
     }
 
 
@@ -198,19 +200,22 @@ def columns_out(signature: Signature, outputs: Tensors) -> dict[str, Any]:
     return {name: jsonable(spec, outputs[name]) for name, spec in specs}
 
 
+def has_rows(outputs: Tensors, count: int) -> bool:
+    """Whether every output has ``count`` rows."""
+    return all(array.ndim > 0 and len(array) == count for array in outputs.values())
+
+
 def rows_out(
     signature: Signature, outputs: Tensors, count: int
 ) -> list[dict[str, Any]]:
     """An answer as one object for each row.
 
     Raises:
-        InvalidBody: the method did not give ``count`` rows.
+        RowsMissing: the method did not give ``count`` rows.
     """
+    if not has_rows(outputs, count):
+        raise RowsMissing
     columns = columns_out(signature, outputs)
-    if any(len(column) != count for column in columns.values()):
-        raise InvalidBody(
-            "the answer has not one row for each row put in; send columns instead"
-        )
     return [
         {name: column[number] for name, column in columns.items()}
         for number in range(count)
