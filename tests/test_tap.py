@@ -129,7 +129,10 @@ WHOLE = "must be a whole number of at least 1"
         ("static_path", "/nowhere", "must be a folder"),
         ("static_path", "", "must be a folder"),
         ("static_path", __file__, "must be a folder"),
-        ("port", "65536", "must be a port number of at most 65535"),
+        *(
+            ("port", value, "must be a port number from 0 to 65535")
+            for value in ("65536", "tcp:65536", "tcp:-1", "ssl:port=99999")
+        ),
         *(
             ("port", value, "must be a port number or a Twisted endpoint (")
             for value in ("", "-1", "http", "carrier:pigeon", "tcp:x", "ssl:443")

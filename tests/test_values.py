@@ -646,3 +646,26 @@ def test_base64_round_trips_any_bytes() -> None:
     every = bytes(range(256))
     value = {"b64": base64.b64encode(every).decode()}
     assert read("string", value).tolist() == every
+
+
+@given(st.floats(-3e38, 3e38))
+def test_a_bfloat16_is_the_nearest_to_the_number_sent(number: float) -> None:
+    nearest = TensorSpec("bfloat16", np.dtype(ml_dtypes.bfloat16), ())
+    found = parse("x", nearest, number).array
+    for neighbour in (np.inf, -np.inf):
+        other = np.nextafter(found, ml_dtypes.bfloat16(neighbour))
+        if np.isfinite(other):
+            assert abs(float(found) - number) <= abs(float(other) - number)
+
+
+def test_a_bfloat16_is_rounded_only_once() -> None:
+    spec = TensorSpec("bfloat16", np.dtype(ml_dtypes.bfloat16), (None,))
+    found = parse("x", spec, [1.0039062501, -1.0039062501, -0.0]).array
+    assert dumps(jsonable(spec, found)) == b"[1.01,-1.01,-0.0]"
+
+
+def test_masked_arrays_are_refused() -> None:
+    spec = TensorSpec("float32", np.dtype(np.float32), (None,))
+    masked = np.ma.array([1, 2], np.float32, mask=[False, True])
+    with pytest.raises(InvalidInput, match="masked"):
+        conform("x", spec, masked)

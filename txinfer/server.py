@@ -16,7 +16,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
@@ -80,8 +80,13 @@ class Server(Service):
         Raises:
             CannotListen: a port cannot be listened at; the text is one line.
         """
-        for description in self._endpoints:
-            self._listen(description)
+        try:
+            for description in self._endpoints:
+                self._listen(description)
+        except BaseException:
+            for port in self._ports:
+                port.stopListening()
+            raise
 
     def startService(self) -> None:
         """Begin to load the model; until it is there, calls are answered 503."""
@@ -98,16 +103,17 @@ class Server(Service):
         self.log.info("Draining")
         ports, self._ports, self._places = self._ports, [], []
         for port in ports:
+            _accept_waiting(port)
             await _ensure_deferred(port.stopListening())
         await self._site.drain()
         await self.inference.stopService()
 
     def _listen(self, description: str) -> None:
-        endpoint = serverFromString(self._reactor, description)
         failures: list[Failure] = []
-        endpoint.listen(self._site).addCallbacks(
-            self._keep, failures.append, callbackArgs=(description,)
-        )
+        # Parsing it may read files, which twistd's --rundir may have moved away.
+        maybeDeferred(serverFromString, self._reactor, description).addCallback(
+            lambda endpoint: endpoint.listen(self._site)
+        ).addCallbacks(self._keep, failures.append, callbackArgs=(description,))
         for failure in failures:
             # A port number of more than 16 bits overflows.
             if not failure.check(CannotListenError, OSError, OverflowError):
@@ -130,7 +136,7 @@ class Server(Service):
         told = lines(
             inference.methods(),
             inference.policy.max_rows,
-            f"curl {self._places[0]}",
+            f"curl {self._places[0] if self._places else 'http://localhost/'}",
             inference.batch_transpose,
         )
         for line in told:
@@ -158,6 +164,16 @@ def place(address: IAddress, secure: bool) -> str:
         host = f"[{host}]"
     # Brackets mean something to some shells.
     return shlex.quote(f"{scheme}://{host}:{address.port}/")
+
+
+def _accept_waiting(port: IListeningPort) -> None:
+    """Accept the connections that the kernel has made already.
+
+    Their clients may have sent requests, and closing the port resets them.
+    """
+    accept = getattr(port, "doRead", None)
+    if accept is not None:
+        accept()
 
 
 def _exit_with_failure() -> None:

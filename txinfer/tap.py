@@ -206,9 +206,12 @@ def _folder(text: str) -> str:
 def _endpoint(text: str) -> str:
     """An endpoint description that can be parsed; a bare number is a TCP port."""
     if text.isascii() and text.isdigit():
-        if int(text) > 65535:
-            raise ValueError("must be a port number of at most 65535")
         text = f"tcp:{text}:interface=127.0.0.1"
+    kind, _, rest = text.partition(":")
+    number = rest.split(":")[0].removeprefix("port=")
+    if kind in ("tcp", "tcp4", "tcp6", "ssl") and not _is_port(number):
+        # Twisted finds it out when other ports listen already.
+        raise ValueError("must be a port number from 0 to 65535")
     from twisted.internet import reactor
     from twisted.internet.endpoints import serverFromString
 
@@ -219,6 +222,11 @@ def _endpoint(text: str) -> str:
             f"must be a port number or a Twisted endpoint ({error})"
         ) from None
     return text
+
+
+def _is_port(text: str) -> bool:
+    """Whether a text is not a wrong number of a port; it may be no number."""
+    return not text.lstrip("-").isdecimal() or 0 <= int(text) <= 65535
 
 
 def _allow_rule(text: str) -> object:

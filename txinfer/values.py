@@ -100,6 +100,8 @@ def conform(name: str, spec: TensorSpec, value: object) -> Parsed:
     Raises:
         InvalidInput: naming the input, and the index of the first offender.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise InvalidInput("masked arrays are not taken", name)
     if isinstance(value, (list, tuple)):
         value = _joined(spec, value)
     if not isinstance(value, NUMPY):
@@ -234,11 +236,28 @@ def _floats(spec: TensorSpec, leaves: list[Any]) -> Parsed:
         position = next(i for i, leaf in enumerate(leaves) if abs(leaf) > highest)
         raise _BadLeaf(position, f"outside the range of {spec.type}") from None
     with np.errstate(over="ignore"):
-        array = wide.astype(spec.dtype)
+        array = _once_rounded(wide, spec).astype(spec.dtype)
     lost = np.isfinite(wide) & ~np.isfinite(array.astype(np.float64))
     if lost.any():
         raise _BadLeaf(int(lost.argmax()), f"outside the range of {spec.type}")
     return Parsed(array)
+
+
+def _once_rounded(wide: Array, spec: TensorSpec) -> Array:
+    """Doubles as what can be cast to the spec's dtype with a single rounding.
+
+    A double becomes a bfloat16 by way of a float32, and two roundings to the
+    nearest may end beside the nearest. If the first is to odd, they do not
+    (Boldo and Melquiond, "When double rounding is odd", 2005).
+    """
+    if spec.type != "bfloat16":
+        return wide
+    narrow = wide.astype(np.float32)
+    outward = np.abs(narrow.astype(np.float64)) > np.abs(wide)
+    narrow = np.where(outward, np.nextafter(narrow, np.float32(0)), narrow)
+    inexact = narrow.astype(np.float64) != wide
+    odd: Array = (narrow.view(np.uint32) | inexact).view(np.float32)
+    return odd
 
 
 def _strings(spec: TensorSpec, leaves: list[Any]) -> Parsed:
