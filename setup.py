@@ -71,7 +71,7 @@ setup(
         "orjson>=3.10",
         "tensorflow>=2.16",
         "treq>=24.9",
-        "twisted[tls]>=24.7",
+        "twisted[tls]>=25.5",
         "werkzeug>=3",
         "zope.interface>=6",
     ],
