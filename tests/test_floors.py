@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "txinfer"
 
 FLOORS = [
-    {"errors"},
+    {"errors", "limits"},
     {"tensors", "addresses", "graphs", "layout"},
     {"interfaces", "values", "lookup"},
     {"threads", "calls", "hop", "http", "madeup", "failures"},

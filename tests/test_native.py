@@ -25,6 +25,7 @@ from txinfer.collector import BatchPolicy, Collector
 from txinfer.errors import FetchFailed, InputRefused, ModelFailed
 from txinfer.inputs import MAX_URLS
 from txinfer.interfaces import IFetcher
+from txinfer.limits import CallLimits
 from txinfer.models import Servable
 from txinfer.probe import SHOWN
 from txinfer.protocols.native import Dialect
@@ -135,7 +136,9 @@ class Bench:
         )
         collector = Collector(self.threads, self.clock, BatchPolicy())
         self.servable = Servable(lambda: self.model, self.threads, collector)
-        dialect = Dialect(self.servable, fetcher, LIMIT, batch_transpose)
+        dialect = Dialect(
+            self.servable, fetcher, CallLimits(request_size=LIMIT), batch_transpose
+        )
         self.root = Root(
             dialect.router().resource(),
             CORS_HEADERS if cors else (),

@@ -117,7 +117,7 @@ class ServerCase(TestCase):
     ) -> Server:
         inference = InferenceService("a model", load=load, reactor=reactor, **options)
         server = Server(
-            inference, endpoints or [LOCAL], self.reactor, self.at_exit.append
+            inference, endpoints or [LOCAL], self.reactor, at_exit=self.at_exit.append
         )
         server.log = Logger("server", observer=cast(Any, self.events.append))
         return server

@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 from tests.gates import Gate
 from tests.memory import AFFINE, MemoryModel, spec
 from tests.services import ServiceCase, reactor, turn, until
-from txinfer import BatchPolicy, InferenceService
+from txinfer import BatchPolicy, CallLimits, InferenceService
 from txinfer.errors import (
     InvalidInput,
     InvalidModel,
@@ -318,7 +318,7 @@ class ResourceTests(ServiceCase):
         self.assertIsNotNone(service.method("serving_default").direct)
 
     async def test_under_a_foreign_site_the_body_is_still_bounded(self) -> None:
-        service = await self.started(request_size=20)
+        service = await self.started(limits=CallLimits(request_size=20))
         web = await self.listening(service.resource())
         self.assertEqual((await web.ask("/", {"x": [1] * 9}))[0], 413)
         self.assertEqual((await web.ask("/", {"x": [1]}))[0], 200)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
@@ -15,6 +16,7 @@ from tests.processes import ROOT, environment
 from tests.test_layout import SERVE, graph, write
 from txinfer import __version__
 from txinfer.cli import main
+from txinfer.limits import CallLimits, DoorLimits
 from txinfer.tap import DEFAULT_PORT, Options, makeService
 
 
@@ -45,14 +47,19 @@ def refusal(*arguments: str) -> str:
 
 
 def test_the_defaults(model: str) -> None:
-    assert dict(parsed("--model", model)) == {
+    options = dict(parsed("--model", model))
+    assert options.pop("door") == DoorLimits()
+    assert options.pop("limits") == CallLimits()
+    for kind in (DoorLimits, CallLimits):
+        for field in attrs.fields(kind):
+            assert options.pop(field.name) == field.default
+    assert options == {
         "model": model,
         "tags": ("serve",),
         "batch_size": 32,
         "static_path": None,
         "batch_transpose": 0,
         "no_cors": 0,
-        "request_size": 10485760,
         "port": ["tcp:8080:interface=127.0.0.1"],
         "url_allow": [],
     }
@@ -288,7 +295,7 @@ def test_every_option_reaches_the_service(tmp_path: Path) -> None:
     inference = server.inference
     assert inference.path == path
     assert inference.policy.max_rows == 8
-    assert inference.request_size == 9
+    assert inference.limits.request_size == 9
     assert inference.batch_transpose
     assert not inference.cors
     assert inference._tags == ("gpu",)
@@ -300,7 +307,7 @@ def test_every_option_reaches_the_service(tmp_path: Path) -> None:
 def test_the_defaults_reach_the_service(model: str) -> None:
     inference = makeService(parsed("--model", model), MemoryReactorClock()).inference
     assert inference.policy.max_rows == 32
-    assert inference.request_size == 10485760
+    assert inference.limits.request_size == 10485760
     assert inference.cors
     assert not inference.batch_transpose
     assert inference._static_path is None

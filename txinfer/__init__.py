@@ -6,15 +6,23 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = ["BatchPolicy", "FetchPolicy", "InferenceService", "__version__"]
+__all__ = [
+    "BatchPolicy",
+    "CallLimits",
+    "FetchPolicy",
+    "InferenceService",
+    "__version__",
+]
 
 if TYPE_CHECKING:
     from .collector import BatchPolicy
     from .fetch import FetchPolicy
+    from .limits import CallLimits
     from .service import InferenceService
 
 _HOMES = {
     "BatchPolicy": "collector",
+    "CallLimits": "limits",
     "FetchPolicy": "fetch",
     "InferenceService": "service",
 }

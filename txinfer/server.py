@@ -26,8 +26,11 @@ from twisted.python.failure import Failure
 from .describe import lines
 from .errors import InvalidModel
 from .http import BoundedSite
+from .limits import DoorLimits
 from .service import InferenceService
 from .web import CORS_HEADERS
+
+DEFAULT_DOOR = DoorLimits()
 
 
 class CannotListen(SystemExit, Exception):
@@ -49,6 +52,7 @@ class Server(Service):
         inference: what is served.
         endpoints: Twisted endpoint descriptions.
         reactor: the global one.
+        door: what the HTTP channel takes.
         at_exit: has a function called when the process ends.
     """
 
@@ -59,6 +63,7 @@ class Server(Service):
         inference: InferenceService,
         endpoints: Sequence[str],
         reactor: Any,
+        door: DoorLimits = DEFAULT_DOOR,
         at_exit: Callable[[Callable[[], None]], object] = atexit.register,
     ) -> None:
         self.inference = inference
@@ -69,7 +74,7 @@ class Server(Service):
         self._places: list[str] = []
         self._site = BoundedSite(
             inference.resource(),
-            inference.request_size,
+            inference.limits.request_size,
             CORS_HEADERS if inference.cors else (),
             reactor=reactor,
         )

@@ -24,13 +24,14 @@ from .fetch import FetchPolicy
 from .inputs import conform_inputs, fill
 from .interfaces import IFetcher, IMethod, IModel, IPredictor
 from .life import Life
+from .limits import CallLimits
 from .models import Servable
 from .protocols.native import Dialect
 from .static import StaticFiles
 from .tensors import Tensors
 from .web import CORS_HEADERS, PREFLIGHT_HEADERS, Root
 
-DEFAULT_REQUEST_SIZE = 10 * 1024 * 1024
+DEFAULT_LIMITS = CallLimits()
 
 DEFAULT_FETCH = FetchPolicy()
 
@@ -55,7 +56,7 @@ class InferenceService(Service):
         static_path: a folder served under ``web/``; None serves none.
         batch_transpose: over HTTP an object is always one example.
         cors: answer scripts of every origin.
-        request_size: the largest request body, in bytes.
+        limits: what one call may hold.
         threads: how many runs may be under way at once.
         load: loads the model instead of TensorFlow; blocks, in a thread of
             the service's own, and raises :class:`~txinfer.errors.InvalidModel`.
@@ -74,7 +75,7 @@ class InferenceService(Service):
         static_path: str | None = None,
         batch_transpose: bool = False,
         cors: bool = True,
-        request_size: int = DEFAULT_REQUEST_SIZE,
+        limits: CallLimits = DEFAULT_LIMITS,
         threads: int = 1,
         load: Callable[[], IModel] | None = None,
         reactor: Any = None,
@@ -84,7 +85,7 @@ class InferenceService(Service):
         self.path = path
         self.policy = policy or BatchPolicy()
         self.cors = cors
-        self.request_size = request_size
+        self.limits = limits
         self._tags = tags
         self._fetch_policy = fetch
         self._static_path = static_path
@@ -138,11 +139,9 @@ class InferenceService(Service):
 
         It answers requests while the service runs, and 503 at other times. The
         site's own settings decide how large a body is read before it is asked;
-        more than ``request_size`` bytes are refused with 413 all the same.
+        more than ``limits.request_size`` bytes are refused with 413 all the same.
         """
-        dialect = Dialect(
-            self, self._url_source(), self.request_size, self.batch_transpose
-        )
+        dialect = Dialect(self, self._url_source(), self.limits, self.batch_transpose)
         headers = CORS_HEADERS if self.cors else ()
         preflight = PREFLIGHT_HEADERS if self.cors else ()
         root = Root(dialect.router().resource(), headers, preflight)

@@ -7,13 +7,18 @@ without.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import attrs
 from twisted.python import usage
 
 from . import __version__
+from .limits import CallLimits, DoorLimits
+from .limits import options as limit_options
 
 if TYPE_CHECKING:
     from .server import Server
@@ -44,7 +49,8 @@ class Options(usage.Options):
         ["tags", None, "serve", "Tags of the graph to load, comma separated."],
         ["batch_size", None, "32", "Largest batch, in rows."],
         ["static_path", None, None, "A folder to serve under /web/."],
-        ["request_size", None, "10485760", "Largest request body, in bytes."],
+        *limit_options(DoorLimits),
+        *limit_options(CallLimits),
     ]
     optFlags: ClassVar = [
         [
@@ -118,7 +124,8 @@ class Options(usage.Options):
         self["model"] = os.path.abspath(self["model"])
         self._convert("tags", _tags)
         self._convert("batch_size", _positive)
-        self._convert("request_size", _positive)
+        self["door"] = self._limits(DoorLimits)
+        self["limits"] = self._limits(CallLimits)
         self._convert("static_path", _folder)
         self["port"] = [
             _checked("port", text, _endpoint) for text in self["port"] or [DEFAULT_PORT]
@@ -130,6 +137,13 @@ class Options(usage.Options):
     def _convert(self, name: str, rule: Callable[[str], object]) -> None:
         if self[name] is not None:
             self[name] = _checked(name, self[name], rule)
+
+    def _limits(self, kind: type[T]) -> T:
+        """One class of limits, from the options that have its fields' names."""
+        for field in attrs.fields(kind):  # type: ignore[arg-type]
+            self._convert(field.name, _number(field))
+        names = [field.name for field in attrs.fields(kind)]  # type: ignore[arg-type]
+        return kind(**{name: self[name] for name in names})
 
     def _as_known(self, option: str) -> str:
         """An option with its name spelt as Twisted has it."""
@@ -169,11 +183,11 @@ def makeService(options: Options, reactor: Any = None) -> Server:
         static_path=options["static_path"],
         batch_transpose=bool(options["batch_transpose"]),
         cors=not options["no_cors"],
-        request_size=options["request_size"],
+        limits=options["limits"],
         load=partial(load_quietly, options["model"], options["tags"]),
         reactor=reactor,
     )
-    return Server(inference, options["port"], reactor)
+    return Server(inference, options["port"], reactor, options["door"])
 
 
 def _checked(name: str, text: str, rule: Callable[[str], T]) -> T:
@@ -188,6 +202,24 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise ValueError("must be a whole number of at least 1")
     return int(text)
+
+
+def _number(field: attrs.Attribute[Any]) -> Callable[[str], float]:
+    """Reads what a limit's field takes: whole numbers, or seconds."""
+    whole = isinstance(field.default, int)
+    kind: Callable[[str], float] = int if whole else float
+    wanted = "a whole number" if whole else "a number"
+    least = field.validator.bound  # type: ignore[union-attr]
+
+    def read(text: str) -> float:
+        if text.isascii() and re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+            with suppress(ValueError):
+                value = kind(text)
+                if value >= least:
+                    return value
+        raise ValueError(f"must be {wanted} of at least {least}")
+
+    return read
 
 
 def _tags(text: str) -> tuple[str, ...]:

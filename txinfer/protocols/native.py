@@ -24,6 +24,7 @@ from twisted.web.iweb import IRequest
 from ..errors import InvalidBody, InvalidInput, RowsMissing
 from ..inputs import check_names, fill, parse_inputs
 from ..interfaces import IFetcher, IMethod, IPredictor
+from ..limits import CallLimits
 from ..tensors import Signature, Tensors, TensorSpec, listed_shape
 from ..values import depth, jsonable, loads
 from ..web import json_body, new_router, reply
@@ -49,13 +50,13 @@ class Dialect:
     Args:
         predictor: has the methods.
         fetcher: fetches URL inputs; None takes none.
-        body_limit: the largest request body, in bytes.
+        limits: what one call may hold.
         batch_transpose: an object is always one example, never columns.
     """
 
     predictor: IPredictor
     fetcher: IFetcher | None
-    body_limit: int
+    limits: CallLimits
     batch_transpose: bool = False
 
     def router(self) -> Klein:
@@ -86,7 +87,7 @@ class Dialect:
 
     async def _answer(self, request: IRequest, method: IMethod) -> bytes:
         # No body at all is a call without inputs.
-        value = loads(json_body(request, self.body_limit) or b"{}")
+        value = loads(json_body(request, self.limits.request_size) or b"{}")
         form = form_of(value, method.signature, self.batch_transpose)
         if form is Form.COLUMNS:
             outputs = await self._predict(method, value)

@@ -1,0 +1,45 @@
+"""How much a client may ask for: every bound, its default and its reason.
+
+The fields are the command line's options of the same names; ``tap`` reads
+their defaults and descriptions from here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+from attrs.validators import ge
+
+MIB = 1024 * 1024
+
+
+def bound(default: float, help: str, least: float = 1) -> Any:
+    """A field of a class of limits: an int, or a float of seconds.
+
+    Args:
+        default: the value if nobody says otherwise; its type is the field's.
+        help: what it bounds, with the unit, for ``--help``.
+        least: the smallest value that makes sense.
+    """
+    return attrs.field(default=default, validator=ge(least), metadata={"help": help})
+
+
+@attrs.frozen(kw_only=True)
+class DoorLimits:
+    """What the HTTP channel takes; ValueError if a value makes no sense."""
+
+
+@attrs.frozen(kw_only=True)
+class CallLimits:
+    """What one call may hold; ValueError if a value makes no sense."""
+
+    request_size: int = bound(10 * MIB, "Largest request body, in bytes.")
+
+
+def options(limits: type) -> list[list[Any]]:
+    """The fields as ``twisted.python.usage.Options.optParameters``."""
+    return [
+        [field.name, None, str(field.default), field.metadata["help"]]
+        for field in attrs.fields(limits)
+    ]
