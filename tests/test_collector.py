@@ -26,7 +26,11 @@ from txinfer.errors import (
     Unavailable,
 )
 from txinfer.interfaces import IRunnable
+from txinfer.observe import IObserver, Labels, NullObserver, Run, Shed
 from txinfer.tensors import Tensors
+from txinfer.trace import Trace
+
+LABELS = Labels(method="work")
 
 
 def double(tensors: Tensors) -> Tensors:
@@ -39,6 +43,7 @@ class Work:
     """A method whose runs are recorded by their number of rows."""
 
     function: Callable[[Tensors], Tensors] = double
+    labels: Labels = LABELS
     direct: str | None = None
     runs: list[int] = attrs.field(factory=list)
 
@@ -50,18 +55,46 @@ class Work:
         self.direct = why
 
 
+class Told(NullObserver):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        self.events: list[str] = []
+
+    def ran(self, run: Run) -> None:
+        self.runs.append(run)
+
+    def shed(self, labels: Labels, reason: Shed) -> None:
+        self.events.append(f"{labels.method} shed: {reason.value}")
+
+    def cancelled(self, labels: Labels) -> None:
+        self.events.append(f"{labels.method} cancelled")
+
+    def expired(self, labels: Labels) -> None:
+        self.events.append(f"{labels.method} expired")
+
+
 class Bench:
     """A collector with threads and a clock that tests step."""
 
     def __init__(self, slots: int = 1, **policy: Any) -> None:
         self.threads = SteppedThreads(slots)
         self.clock = Clock()
-        self.collector = Collector(self.threads, self.clock, BatchPolicy(**policy))
+        self.told = Told()
+        self.collector = Collector(
+            self.threads, self.clock, BatchPolicy(**policy), self.told
+        )
 
     def call(
-        self, work: Work, *numbers: float, deadline: float | None = None
+        self,
+        work: Work,
+        *numbers: float,
+        deadline: float | None = None,
+        trace: Trace | None = None,
     ) -> Deferred[Tensors]:
-        return self.collector.submit(work, {"x": np.array(numbers)}, deadline)
+        tensors = {"x": np.array(numbers)}
+        return self.collector.submit(work, tensors, deadline, trace=trace)
 
     def finish(self) -> int:
         return self.threads.finish()
@@ -79,6 +112,7 @@ def bench() -> Bench:
 
 def test_what_the_doubles_promise() -> None:
     verifyObject(IRunnable, Work())
+    verifyObject(IObserver, Told())
 
 
 # Batching
@@ -545,3 +579,84 @@ def test_calls_that_wait_for_a_method_that_becomes_direct_keep_their_place() -> 
 def test_a_policy_that_makes_no_sense_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         BatchPolicy(**{name: -1})
+
+
+# Telling
+
+
+def test_an_observer_is_told_of_each_run_once(bench: Bench) -> None:
+    work = Work()
+    bench.call(work, 0)
+    bench.clock.advance(1)
+    bench.call(work, 1, 2)
+    bench.clock.advance(2)
+    bench.call(work, 3)
+    bench.clock.advance(4)
+    bench.threads.step()
+    bench.clock.advance(8)
+    bench.threads.step()
+    assert bench.told.runs == [
+        Run(work.labels, rows=1, calls=1, waited=0, seconds=7),
+        Run(work.labels, rows=3, calls=2, waited=6, seconds=8),
+    ]
+
+
+def test_an_observer_is_told_which_runs_failed_and_which_were_repeated(
+    bench: Bench,
+) -> None:
+    work = Work(refuse_negative)
+    calls = [bench.call(work, n) for n in (0, 1, -1)]
+    bench.finish()
+    assert isinstance(reason(calls[2]), InputRefused)
+    told = [(run.rows, run.failed, run.rerun) for run in bench.told.runs]
+    assert told == [
+        (1, False, False),
+        (2, True, False),
+        (1, False, True),
+        (1, True, True),
+    ]
+
+
+def test_an_observer_is_told_of_calls_that_are_not_answered() -> None:
+    bench, work = Bench(max_queued_rows=2, max_queued_bytes=24), Work()
+    bench.call(work, 0)
+    cancelled = bench.call(work, 1, deadline=9)
+    cancelled.cancel()
+    late = bench.call(work, 2, deadline=1)
+    bench.clock.advance(1)
+    bench.call(work, 3, 4)
+    refused = [bench.call(work, 5), bench.call(work, 6, 7, 8)]
+    bench.collector.close()
+    refused.append(bench.call(work, 9))
+    for call in [cancelled, late, *refused]:
+        assert reason(call)
+    assert bench.told.events == [
+        "work cancelled",
+        "work expired",
+        "work shed: queue_rows",
+        "work shed: too_large",
+        "work shed: closing",
+    ]
+
+
+def test_a_trace_tells_a_caller_where_the_time_went(bench: Bench) -> None:
+    work, trace = Work(refuse_negative), Trace()
+    bench.call(work, 0)
+    calls = [bench.call(work, 1, 2, trace=trace), bench.call(work, -1)]
+    bench.clock.advance(1)
+    bench.threads.step()
+    for seconds in (2, 4, 8):
+        bench.clock.advance(seconds)
+        bench.threads.step()
+    assert answer(calls[0]) == [2, 4]
+    assert isinstance(reason(calls[1]), InputRefused)
+    expected = Trace(queued_seconds=1, run_seconds=6, batch_rows=3, runs=2, reruns=1)
+    assert attrs.asdict(trace) == attrs.asdict(expected)
+
+
+def test_a_trace_of_a_split_call_counts_all_its_runs() -> None:
+    bench, trace = Bench(max_rows=2), Trace()
+    call = bench.call(Work(), *range(5), trace=trace)
+    bench.finish()
+    assert len(answer(call)) == 5
+    assert (trace.runs, trace.batch_rows, trace.reruns) == (3, 2, 0)

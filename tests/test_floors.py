@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "txinfer"
 
 FLOORS = [
-    {"errors", "limits"},
-    {"tensors", "addresses", "graphs", "layout"},
+    {"errors", "limits", "trace"},
+    {"tensors", "addresses", "graphs", "layout", "observe"},
     {"interfaces", "values", "lookup"},
     {"threads", "calls", "hop", "http", "madeup", "failures"},
     {"waiting", "fetch", "inputs", "web", "probe"},

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from .interfaces import IRunnable
 from .tensors import Tensors, byte_count, row_count, split, stack
+from .trace import Trace
 
 
 @attrs.define(eq=False)
@@ -24,6 +25,7 @@ class Call:
     method: IRunnable
     tensors: Tensors
     answer: Deferred[Tensors]
+    trace: Trace | None = None
     pending: set[Piece] = attrs.field(factory=set)
     parts: list[Tensors] = attrs.field(factory=list)
     timer: IDelayedCall | None = None

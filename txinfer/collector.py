@@ -30,7 +30,9 @@ from .errors import (
     Unavailable,
 )
 from .interfaces import IRunnable, IThreads
+from .observe import NOBODY, IObserver, Run, Shed
 from .tensors import Tensors, stack
+from .trace import Trace
 from .waiting import Waiting
 
 # Weight of the newest run in the drain rate: about the last ten runs count.
@@ -70,6 +72,7 @@ class Collector:
             has threads.
         clock: for deadlines, lingering and the drain rate.
         policy: how calls are gathered.
+        observer: is told of runs, and of calls that are not answered.
 
     ``waiting`` is what waits, ``in_flight`` the number of runs under way.
     """
@@ -77,9 +80,14 @@ class Collector:
     log = Logger()
 
     def __init__(
-        self, threads: IThreads, clock: IReactorTime, policy: BatchPolicy
+        self,
+        threads: IThreads,
+        clock: IReactorTime,
+        policy: BatchPolicy,
+        observer: IObserver = NOBODY,
     ) -> None:
         self.policy = policy
+        self._observer = observer
         self.waiting = Waiting()
         self.in_flight = 0
         self._threads = threads
@@ -92,7 +100,12 @@ class Collector:
         self._closed = False
 
     def submit(
-        self, method: IRunnable, tensors: Tensors, deadline: float | None = None
+        self,
+        method: IRunnable,
+        tensors: Tensors,
+        deadline: float | None = None,
+        client: str = "",
+        trace: Trace | None = None,
     ) -> Deferred[Tensors]:
         """Queue a call; it may share its run with others of the same key.
 
@@ -101,6 +114,8 @@ class Collector:
             tensors: an array for each input. Unless the method is direct all
                 have the same dimension 0, at least 1.
             deadline: seconds on the clock after which nobody wants the answer.
+            client: who calls.
+            trace: is told how long the call waited and ran.
 
         Returns:
             A Deferred that fires with the outputs for just these rows, or fails
@@ -113,13 +128,15 @@ class Collector:
             stopped, their answer is dropped.
         """
         now = self._clock.seconds()
-        call = Call(method, tensors, Deferred(lambda _: self._cancel(call)))
+        call = Call(method, tensors, Deferred(lambda _: self._cancel(call)), trace)
         pieces = list(cut(call, self.policy.max_rows, now))
         if self._closed:
+            self._observer.shed(method.labels, Shed.CLOSING)
             return fail(Unavailable("the server is shutting down"))
         refusal = self._no_room(pieces)
         if refusal is not None:
-            return fail(refusal)
+            self._observer.shed(method.labels, refusal[0])
+            return fail(refusal[1])
         if deadline is not None:
             if deadline <= now:
                 return fail(DeadlineExceeded())
@@ -155,17 +172,20 @@ class Collector:
 
     # In
 
-    def _no_room(self, pieces: Batch) -> InferenceError | None:
+    def _no_room(self, pieces: Batch) -> tuple[Shed, InferenceError] | None:
         """Why a call cannot be queued, now or ever; None if it can."""
         policy = self.policy
         rows = sum(piece.rows for piece in pieces)
         size = sum(piece.bytes for piece in pieces)
         if rows > policy.max_queued_rows or size > policy.max_queued_bytes:
-            return CallTooLarge(policy.max_queued_rows, policy.max_queued_bytes)
+            too_large = CallTooLarge(policy.max_queued_rows, policy.max_queued_bytes)
+            return Shed.TOO_LARGE, too_large
         rows += self.waiting.rows
         size += self.waiting.bytes
-        if rows > policy.max_queued_rows or size > policy.max_queued_bytes:
-            return Overloaded(self.retry_after())
+        if rows > policy.max_queued_rows:
+            return Shed.ROWS, Overloaded(self.retry_after())
+        if size > policy.max_queued_bytes:
+            return Shed.BYTES, Overloaded(self.retry_after())
         return None
 
     def _forget(self, call: Call) -> None:
@@ -174,10 +194,12 @@ class Collector:
         call.forget()
 
     def _cancel(self, call: Call) -> None:
+        self._observer.cancelled(call.method.labels)
         self._forget(call)
         self._tell_idle()
 
     def _expire(self, call: Call) -> None:
+        self._observer.expired(call.method.labels)
         self._forget(call)
         call.answer.errback(DeadlineExceeded())
         self._tell_idle()
@@ -187,11 +209,13 @@ class Collector:
     def _launch(self) -> None:
         """Start runs while there are both free slots and batches."""
         while self.in_flight < self._threads.size:
+            rerun = bool(self._again)
             batch = self._next_batch()
             if not batch:
                 return
             self.in_flight += 1
-            self._start(batch).addBoth(self._landed, batch, self._clock.seconds())
+            now = self._clock.seconds()
+            self._start(batch).addBoth(self._landed, batch, now, rerun)
 
     def _start(self, batch: Batch) -> Deferred[list[Tensors]]:
         first = batch[0]
@@ -240,7 +264,11 @@ class Collector:
     # Out
 
     def _landed(
-        self, result: list[Tensors] | Failure, batch: Batch, left: float
+        self,
+        result: list[Tensors] | Failure,
+        batch: Batch,
+        left: float,
+        rerun: bool,
     ) -> None:
         """A run is back: start the next one first, then answer its callers.
 
@@ -248,7 +276,9 @@ class Collector:
         should not idle meanwhile.
         """
         self.in_flight -= 1
-        self._learn_rate(batch, self._clock.seconds() - left)
+        seconds = self._clock.seconds() - left
+        self._learn_rate(batch, seconds)
+        self._record(batch, left, seconds, isinstance(result, Failure), rerun)
         if isinstance(result, Failure):
             culprit = self._isolate(result, batch)
             if culprit is not None:
@@ -316,6 +346,21 @@ class Collector:
         blamed = ModelFailed()
         blamed.__cause__ = error
         return blamed
+
+    def _record(
+        self, batch: Batch, left: float, seconds: float, failed: bool, rerun: bool
+    ) -> None:
+        """Tell the observer and the calls of a run."""
+        rows = sum(piece.rows for piece in batch)
+        calls = dict.fromkeys(piece.call for piece in batch)
+        waited = left - min(piece.arrived for piece in batch)
+        labels = batch[0].call.method.labels
+        run = Run(labels, rows, len(calls), waited, seconds, failed, rerun)
+        for piece in batch:
+            if piece.call.trace is not None:
+                queued = left - piece.arrived
+                piece.call.trace.add_run(rows, queued, seconds, rerun)
+        self._observer.ran(run)
 
     def _learn_rate(self, batch: Batch, seconds: float) -> None:
         """Keep the rows a second that all slots together get through."""

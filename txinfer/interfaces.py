@@ -9,7 +9,9 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from .observe import Labels
 from .tensors import Signature, Tensors
+from .trace import Trace
 
 T = TypeVar("T")
 
@@ -53,6 +55,7 @@ class IMethod(Interface):
     """One signature of one version of a model, as adapters see it."""
 
     name: str = Attribute("What it is called by.")
+    labels: Labels = Attribute("What observers know it by.")
     signature: Signature = Attribute("Its inputs and outputs.")
     direct: str | None = Attribute(
         "Why its calls run one at a time, in words; None if they are batched."
@@ -64,13 +67,20 @@ class IMethod(Interface):
         "it refused all that were made up."
     )
 
-    def predict(tensors: Tensors, deadline: float | None = None) -> Deferred[Tensors]:
+    def predict(
+        tensors: Tensors,
+        deadline: float | None = None,
+        client: str = "",
+        trace: Trace | None = None,
+    ) -> Deferred[Tensors]:
         """Answer one call, sharing runs with others. Reactor thread only.
 
         Args:
             tensors: an array for each input, of its dtype and admitted shape.
             deadline: seconds on the reactor's clock (``IReactorTime.seconds``)
                 by which the answer must be there; None for no deadline.
+            client: who calls; clients share the batches fairly.
+            trace: is told how long the call waited and ran.
 
         Returns:
             A Deferred that fires, once, with an array for each output, or
@@ -108,6 +118,7 @@ class IPredictor(Interface):
 class IRunnable(Interface):
     """What the collector gathers calls for."""
 
+    labels: Labels = Attribute("What observers know it by.")
     direct: str | None = Attribute(
         "Why calls must not share a run, in words; None if they may."
     )

@@ -19,6 +19,7 @@ from .errors import FetchFailed
 from .fetch import Fetcher, FetchPolicy
 from .interfaces import IModel
 from .models import Servable
+from .observe import NOBODY, IObserver
 from .threads import ModelThreads
 
 # A SavedModel can take a minute to load; silence that long looks like a hang.
@@ -35,6 +36,7 @@ class Life:
         threads: how many runs may be under way at once.
         policy: how calls are gathered into batches.
         fetch: how far URL inputs are fetched; None takes no URLs.
+        observer: is told what happens.
     """
 
     log = Logger()
@@ -47,12 +49,13 @@ class Life:
         threads: int,
         policy: BatchPolicy,
         fetch: FetchPolicy | None,
+        observer: IObserver = NOBODY,
     ) -> None:
         self._reactor = reactor
         self._path = path
         self._threads = ModelThreads(reactor, threads)
         self._fetcher = None if fetch is None else Fetcher(reactor, fetch)
-        self.collector = Collector(self._threads, reactor, policy)
+        self.collector = Collector(self._threads, reactor, policy, observer)
         self.servable = Servable(load, self._threads, self.collector)
         self._outcome: Failure | Literal["loaded"] | None = None
         self._waiting: list[Deferred[None]] = []

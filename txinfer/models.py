@@ -13,9 +13,11 @@ from zope.interface import implementer
 from .collector import Collector
 from .errors import InvalidInput, Unavailable, UnknownMethod
 from .interfaces import IMethod, IModel, IPredictor, IRunnable, IThreads
+from .observe import Labels
 from .probe import Finding, probe
 from .sample import Values, find_sample, made_up
 from .tensors import Signature, Tensors
+from .trace import Trace
 
 
 class State(Enum):
@@ -46,6 +48,7 @@ class Method:
         sample: Values | None,
     ) -> None:
         self.name = name
+        self.labels = Labels(method=name)
         self.signature: Signature = model.signatures[name]
         self.direct = None if finding.independent else finding.evidence
         self.reason = finding.evidence
@@ -54,14 +57,18 @@ class Method:
         self._collector = collector
 
     def predict(
-        self, tensors: Tensors, deadline: float | None = None
+        self,
+        tensors: Tensors,
+        deadline: float | None = None,
+        client: str = "",
+        trace: Trace | None = None,
     ) -> Deferred[Tensors]:
         """See :class:`~txinfer.interfaces.IMethod`."""
         try:
             self._check_rows(tensors)
         except InvalidInput as error:
             return fail(error)
-        return self._collector.submit(self, tensors, deadline)
+        return self._collector.submit(self, tensors, deadline, client, trace)
 
     def run(self, tensors: Tensors) -> Tensors:
         """Run the model once; blocks, in a model thread."""

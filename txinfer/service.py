@@ -26,6 +26,7 @@ from .interfaces import IFetcher, IMethod, IModel, IPredictor
 from .life import Life
 from .limits import CallLimits
 from .models import Servable
+from .observe import NOBODY, IObserver
 from .protocols.native import Dialect
 from .static import StaticFiles
 from .tensors import Tensors
@@ -60,6 +61,7 @@ class InferenceService(Service):
         threads: how many runs may be under way at once.
         load: loads the model instead of TensorFlow; blocks, in a thread of
             the service's own, and raises :class:`~txinfer.errors.InvalidModel`.
+        observer: is told what happens, in the reactor thread.
         reactor: the global one by default.
     """
 
@@ -78,6 +80,7 @@ class InferenceService(Service):
         limits: CallLimits = DEFAULT_LIMITS,
         threads: int = 1,
         load: Callable[[], IModel] | None = None,
+        observer: IObserver = NOBODY,
         reactor: Any = None,
     ) -> None:
         if reactor is None:
@@ -90,6 +93,7 @@ class InferenceService(Service):
         self._fetch_policy = fetch
         self._static_path = static_path
         self.batch_transpose = batch_transpose
+        self._observer = observer
         self._load = load or self._load_saved_model
         self._reactor = reactor
         self._threads = threads
@@ -161,6 +165,7 @@ class InferenceService(Service):
             self._threads,
             self.policy,
             self._fetch_policy,
+            self._observer,
         )
         life.begin()
         if self._static_path is not None:

@@ -1,0 +1,135 @@
+"""What is told of the work that is done, and to whom.
+
+An observer is told once for each run, call or event, never for a row. It must
+be cheap, must not raise, and may keep what it is given: records hold numbers
+and names, no tensors and no models. All of it happens in the reactor thread.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+import attrs
+from zope.interface import Interface, implementer
+
+from .trace import Trace
+
+
+class Labels(NamedTuple):
+    """Whom an event is about; what does not apply is empty, or 0.
+
+    A tuple, since observers look things up by it.
+    """
+
+    model: str = ""
+    version: int = 0
+    method: str = ""
+
+
+class Shed(Enum):
+    """Why a call was refused although nothing is wrong with it."""
+
+    ROWS = "queue_rows"
+    BYTES = "queue_bytes"
+    TOO_LARGE = "too_large"
+    DEADLINE = "deadline"
+    STUCK = "stuck"
+    CLOSING = "closing"
+    RATE = "rate"
+
+
+class Fetched(Enum):
+    """What became of the fetch of a URL input."""
+
+    DONE = "done"
+    DENIED = "denied"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    TOO_LARGE = "too_large"
+    CANCELLED = "cancelled"
+
+
+@attrs.frozen
+class Run:
+    """One run of a model that came back.
+
+    ``calls`` is the number of callers whose ``rows`` it held, ``waited`` the
+    seconds that the oldest of them had waited for it, ``seconds`` how long it
+    took. ``failed`` says that it gave no outputs, ``rerun`` that it was made
+    because a run before it had failed.
+    """
+
+    labels: Labels
+    rows: int
+    calls: int
+    waited: float
+    seconds: float
+    failed: bool = False
+    rerun: bool = False
+
+
+class IObserver(Interface):
+    """Is told what happens."""
+
+    def ran(run: Run) -> None:
+        """A run came back."""
+
+    def shed(labels: Labels, reason: Shed) -> None:
+        """A call was refused; before its body was read nobody knows the method."""
+
+    def cancelled(labels: Labels) -> None:
+        """A caller gave up a call that waited or ran."""
+
+    def expired(labels: Labels) -> None:
+        """The deadline of a call that had been taken passed."""
+
+    def answered(labels: Labels, status: int, trace: Trace) -> None:
+        """A dialect answered a call, with this HTTP status."""
+
+    def fetched(outcome: Fetched, seconds: float, size: int) -> None:
+        """The fetch of a URL input ended; ``size`` is what was read, in bytes."""
+
+    def loaded(labels: Labels, seconds: float, failed: bool) -> None:
+        """A version of a model was loaded, or could not be."""
+
+    def warmed(labels: Labels, seconds: float, failed: bool) -> None:
+        """The warm-up of a method, or of a whole version, ended."""
+
+    def became(labels: Labels, state: str) -> None:
+        """A version of a model entered a state, in TensorFlow Serving's words."""
+
+
+@implementer(IObserver)
+class NullObserver:
+    """Takes note of nothing."""
+
+    def ran(self, run: Run) -> None:
+        """See :class:`IObserver`."""
+
+    def shed(self, labels: Labels, reason: Shed) -> None:
+        """See :class:`IObserver`."""
+
+    def cancelled(self, labels: Labels) -> None:
+        """See :class:`IObserver`."""
+
+    def expired(self, labels: Labels) -> None:
+        """See :class:`IObserver`."""
+
+    def answered(self, labels: Labels, status: int, trace: Trace) -> None:
+        """See :class:`IObserver`."""
+
+    def fetched(self, outcome: Fetched, seconds: float, size: int) -> None:
+        """See :class:`IObserver`."""
+
+    def loaded(self, labels: Labels, seconds: float, failed: bool) -> None:
+        """See :class:`IObserver`."""
+
+    def warmed(self, labels: Labels, seconds: float, failed: bool) -> None:
+        """See :class:`IObserver`."""
+
+    def became(self, labels: Labels, state: str) -> None:
+        """See :class:`IObserver`."""
+
+
+NOBODY = NullObserver()
