@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "txinfer"
 
 FLOORS = [
-    {"errors", "limits", "trace"},
-    {"tensors", "addresses", "graphs", "layout", "observe"},
+    {"errors", "limits", "trace", "keys", "rates"},
+    {"tensors", "addresses", "graphs", "layout", "observe", "guard"},
     {"interfaces", "values", "lookup"},
     {"threads", "calls", "hop", "http", "madeup", "failures"},
     {"waiting", "fetch", "inputs", "web", "probe"},

@@ -16,7 +16,7 @@ from tests.processes import ROOT, environment
 from tests.test_layout import SERVE, graph, write
 from txinfer import __version__
 from txinfer.cli import main
-from txinfer.limits import CallLimits, DoorLimits
+from txinfer.limits import CallLimits, ClientLimits, DoorLimits
 from txinfer.tap import DEFAULT_PORT, Options, makeService
 
 
@@ -50,7 +50,8 @@ def test_the_defaults(model: str) -> None:
     options = dict(parsed("--model", model))
     assert options.pop("door") == DoorLimits()
     assert options.pop("limits") == CallLimits()
-    for kind in (DoorLimits, CallLimits):
+    assert options.pop("clients") == ClientLimits()
+    for kind in (DoorLimits, CallLimits, ClientLimits):
         for field in attrs.fields(kind):
             assert options.pop(field.name) == field.default
     assert options == {
@@ -58,6 +59,7 @@ def test_the_defaults(model: str) -> None:
         "tags": ("serve",),
         "batch_size": 32,
         "static_path": None,
+        "api_key_file": None,
         "batch_transpose": 0,
         "no_cors": 0,
         "port": ["tcp:8080:interface=127.0.0.1"],
@@ -144,6 +146,14 @@ WHOLE = "must be a whole number of at least 1"
             ("port", value, "must be a port number or a Twisted endpoint (")
             for value in ("", "-1", "http", "carrier:pigeon", "tcp:x", "ssl:443")
         ),
+        *(
+            ("rate_limit", value, "must be a number of at least 0")
+            for value in ("-1", "x")
+        ),
+        ("api_key_file", "/nowhere", "must be a file that can be read"),
+        ("api_key_file", "/", "must be a file that can be read"),
+        ("api_key_file", __file__, "line 1: a key has at least 16 letters"),
+        ("api_key_file", "/dev/null", "it has no key"),
         ("url_allow", "http://a/", "'http://a/' is neither a host name, nor an "),
         ("url_allow", "10.0.0.0/99", "'10.0.0.0/99' is "),
     ],
@@ -207,17 +217,19 @@ def test_help_lists_every_option_with_its_default(
     listed = dict(zip(described[::2], described[1::2], strict=True))
     for name, end in {
         "model": "Required.",
-        "tags": "[default: serve]",
-        "batch_size": "[default: 32]",
         "static_path": "/web/.",
         "batch_transpose": "several.",
         "no_cors": "call.",
-        "request_size": "[default: 10485760]",
         "port": f"Repeatable. [default: {DEFAULT_PORT}]",
         "url_allow": "Repeatable.",
+        "api_key_file": "have one.",
     }.items():
-        assert listed.pop(name).strip().endswith(end), name
-    assert set(listed) == {"help", "version"}
+        assert listed[name].strip().endswith(end), name
+    for name, _, default, _ in Options.optParameters:
+        if default is not None:
+            assert listed[name].strip().endswith(f"[default: {default}]"), name
+    known = {name.rstrip("=").replace("-", "_") for name in Options().longOpt}
+    assert set(listed) == known
 
 
 def test_twistd_s_help_is_twistd_s(capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,6 +294,23 @@ def test_it_takes_no_tensorflow_to_help_and_to_refuse(
 
 
 # What comes of it
+
+
+def test_keys_and_rates_reach_the_service(model: str, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("alice:0123456789abcdef\n")
+    options = parsed(
+        *("--model", model, "--api_key_file", str(keys)),
+        *("--rate_limit", "2.5", "--rate_burst", "9"),
+    )
+    assert options["api_key_file"].name(b"0123456789abcdef") == "alice"
+    assert options["clients"] == ClientLimits(rate_limit=2.5, rate_burst=9)
+    assert not makeService(options, MemoryReactorClock()).inference.guard.admits_all
+
+
+def test_everybody_is_let_in_by_default(model: str) -> None:
+    server = makeService(parsed("--model", model), MemoryReactorClock())
+    assert server.inference.guard.admits_all
 
 
 def test_every_option_reaches_the_service(tmp_path: Path) -> None:

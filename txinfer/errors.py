@@ -11,10 +11,13 @@ from __future__ import annotations
 class InferenceError(Exception):
     """A call that was not answered; the base of all below.
 
-    ``status`` is the HTTP status that says the same (RFC 9110, section 15).
+    ``status`` is the HTTP status that says the same (RFC 9110, section 15);
+    ``retry_after`` the whole seconds after which it is worth asking again, if
+    that is known.
     """
 
     status = 500
+    retry_after: int | None = None
 
 
 class InvalidInput(InferenceError):
@@ -102,6 +105,36 @@ class CallTooLarge(InferenceError):
         super().__init__(f"a call may have at most {rows} rows and {size} bytes")
 
 
+class Unauthorized(InferenceError):
+    """The request has no API key, or one that is not known.
+
+    Args:
+        given: whether there was a key, or something in its place.
+    """
+
+    status = 401
+
+    def __init__(self, given: bool) -> None:
+        super().__init__(
+            "the API key is not known" if given else "an API key is needed"
+        )
+        self.given = given
+
+
+class RateLimited(InferenceError):
+    """The client asks more often than it may.
+
+    Args:
+        retry_after: whole seconds until its next request is taken.
+    """
+
+    status = 429
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("more requests than this client may make")
+        self.retry_after = retry_after
+
+
 class UnsupportedMediaType(InferenceError):
     """The request body is in a form the server does not read."""
 
@@ -142,6 +175,7 @@ class Unavailable(InferenceError):
     """
 
     status = 503
+    retry_after: int
 
     def __init__(self, why: str, retry_after: int = 1) -> None:
         super().__init__(why)

@@ -37,6 +37,18 @@ class CallLimits:
     request_size: int = bound(10 * MIB, "Largest request body, in bytes.")
 
 
+@attrs.frozen(kw_only=True)
+class ClientLimits:
+    """How often one client may ask; ValueError if a value makes no sense."""
+
+    rate_limit: float = bound(
+        0.0, "Requests a second that one client may make; 0 for any number.", least=0
+    )
+    rate_burst: int = bound(
+        0, "Requests that one client may make at once; 0 for a second's.", least=0
+    )
+
+
 def options(limits: type) -> list[list[Any]]:
     """The fields as ``twisted.python.usage.Options.optParameters``."""
     return [

@@ -21,10 +21,12 @@ from . import layout
 from .collector import BatchPolicy
 from .errors import FetchFailed, Unavailable
 from .fetch import FetchPolicy
+from .guard import Guard
 from .inputs import conform_inputs, fill
 from .interfaces import IFetcher, IMethod, IModel, IPredictor
+from .keys import ApiKeys
 from .life import Life
-from .limits import CallLimits
+from .limits import CallLimits, ClientLimits
 from .models import Servable
 from .observe import NOBODY, IObserver
 from .protocols.native import Dialect
@@ -33,6 +35,8 @@ from .tensors import Tensors
 from .web import CORS_HEADERS, PREFLIGHT_HEADERS, Root
 
 DEFAULT_LIMITS = CallLimits()
+
+DEFAULT_CLIENTS = ClientLimits()
 
 DEFAULT_FETCH = FetchPolicy()
 
@@ -58,6 +62,9 @@ class InferenceService(Service):
         batch_transpose: over HTTP an object is always one example.
         cors: answer scripts of every origin.
         limits: what one call may hold.
+        clients: how often one client may ask over HTTP.
+        api_keys: the keys of which requests over HTTP must have one; None asks
+            for none. Static files are for everybody.
         threads: how many runs may be under way at once.
         load: loads the model instead of TensorFlow; blocks, in a thread of
             the service's own, and raises :class:`~txinfer.errors.InvalidModel`.
@@ -78,6 +85,8 @@ class InferenceService(Service):
         batch_transpose: bool = False,
         cors: bool = True,
         limits: CallLimits = DEFAULT_LIMITS,
+        clients: ClientLimits = DEFAULT_CLIENTS,
+        api_keys: ApiKeys | None = None,
         threads: int = 1,
         load: Callable[[], IModel] | None = None,
         observer: IObserver = NOBODY,
@@ -86,12 +95,13 @@ class InferenceService(Service):
         if reactor is None:
             from twisted.internet import reactor
         self.path = path
+        self._static_path = static_path
         self.policy = policy or BatchPolicy()
         self.cors = cors
         self.limits = limits
+        self.guard = Guard(reactor, api_keys, clients, self._open_paths())
         self._tags = tags
         self._fetch_policy = fetch
-        self._static_path = static_path
         self.batch_transpose = batch_transpose
         self._observer = observer
         self._load = load or self._load_saved_model
@@ -148,7 +158,8 @@ class InferenceService(Service):
         dialect = Dialect(self, self._url_source(), self.limits, self.batch_transpose)
         headers = CORS_HEADERS if self.cors else ()
         preflight = PREFLIGHT_HEADERS if self.cors else ()
-        root = Root(dialect.router().resource(), headers, preflight)
+        guard = None if self.guard.admits_all else self.guard
+        root = Root(dialect.router().resource(), headers, preflight, guard)
         if self._static_path is not None:
             root.putChild(STATIC_SEGMENT, StaticFiles(self._static_path))
         return root
@@ -200,6 +211,11 @@ class InferenceService(Service):
         from . import savedmodel
 
         return savedmodel.load(layout.find(self.path, self._tags), self._tags)
+
+    def _open_paths(self) -> frozenset[bytes]:
+        """The first segments of the paths that nobody needs a key for."""
+        static = [] if self._static_path is None else [STATIC_SEGMENT]
+        return frozenset(static)
 
     def _warn_of_hidden(self, servable: Servable, _: None) -> None:
         """Methods whose paths are those of static files are out of HTTP's reach."""

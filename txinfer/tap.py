@@ -17,7 +17,8 @@ import attrs
 from twisted.python import usage
 
 from . import __version__
-from .limits import CallLimits, DoorLimits
+from .keys import ApiKeys, parse_keys
+from .limits import CallLimits, ClientLimits, DoorLimits
 from .limits import options as limit_options
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ class Options(usage.Options):
         ["static_path", None, None, "A folder to serve under /web/."],
         *limit_options(DoorLimits),
         *limit_options(CallLimits),
+        [
+            "api_key_file",
+            None,
+            None,
+            "A file of keys, KEY or NAME:KEY a line, of which callers must have one.",
+        ],
+        *limit_options(ClientLimits),
     ]
     optFlags: ClassVar = [
         [
@@ -126,6 +134,8 @@ class Options(usage.Options):
         self._convert("batch_size", _positive)
         self["door"] = self._limits(DoorLimits)
         self["limits"] = self._limits(CallLimits)
+        self["clients"] = self._limits(ClientLimits)
+        self._convert("api_key_file", _api_keys)
         self._convert("static_path", _folder)
         self["port"] = [
             _checked("port", text, _endpoint) for text in self["port"] or [DEFAULT_PORT]
@@ -184,6 +194,8 @@ def makeService(options: Options, reactor: Any = None) -> Server:
         batch_transpose=bool(options["batch_transpose"]),
         cors=not options["no_cors"],
         limits=options["limits"],
+        clients=options["clients"],
+        api_keys=options["api_key_file"],
         load=partial(load_quietly, options["model"], options["tags"]),
         reactor=reactor,
     )
@@ -233,6 +245,14 @@ def _folder(text: str) -> str:
     if not os.path.isdir(text):
         raise ValueError("must be a folder")
     return os.path.abspath(text)
+
+
+def _api_keys(path: str) -> ApiKeys:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return parse_keys(file.read())
+    except (OSError, UnicodeDecodeError):
+        raise ValueError("must be a file that can be read") from None
 
 
 def _endpoint(text: str) -> str:

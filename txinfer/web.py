@@ -11,7 +11,8 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
-from .errors import InferenceError, TooLarge, Unavailable, UnsupportedMediaType
+from .errors import InferenceError, TooLarge, Unauthorized, UnsupportedMediaType
+from .guard import Guard
 from .values import dumps
 
 log = Logger()
@@ -52,6 +53,24 @@ def reply_error(request: IRequest, status: int, text: str) -> bytes:
     return reply(request, {"error": text}, status)
 
 
+def reply_inference_error(request: IRequest, error: InferenceError) -> bytes:
+    """Answer with an error and the headers that belong to it."""
+    for name, value in error_headers(error):
+        request.setHeader(name, value)
+    return reply_error(request, error.status, str(error))
+
+
+def error_headers(error: InferenceError) -> list[tuple[bytes, bytes]]:
+    """What an error's answer says in its head besides the status."""
+    if isinstance(error, Unauthorized):
+        # Who has sent no key is not told that it was wrong (RFC 6750, section 3.1).
+        wrong = b', error="invalid_token"' if error.given else b""
+        return [(b"WWW-Authenticate", b'Bearer realm="txinfer"' + wrong)]
+    if error.retry_after is not None:
+        return [(b"Retry-After", b"%d" % error.retry_after)]
+    return []
+
+
 def json_body(request: IRequest, limit: int) -> bytes:
     """The body of a request that says it holds JSON, or says nothing.
 
@@ -84,9 +103,7 @@ def new_router() -> Klein:
 def _inference_error(request: IRequest, failure: Failure) -> bytes:
     error = failure.value
     assert isinstance(error, InferenceError)
-    if isinstance(error, Unavailable):
-        request.setHeader(b"Retry-After", b"%d" % error.retry_after)
-    return reply_error(request, error.status, str(error))
+    return reply_inference_error(request, error)
 
 
 def _routing_error(request: IRequest, failure: Failure) -> bytes:
@@ -119,6 +136,20 @@ class ErrorResource(Resource):
         return reply_error(request, self.status, self.text)
 
 
+class Refused(Resource):
+    """Answers every request with what a call could have failed with."""
+
+    isLeaf = True
+
+    def __init__(self, error: InferenceError) -> None:
+        super().__init__()
+        self.error = error
+
+    def render(self, request: IRequest) -> bytes:
+        """Answer any verb."""
+        return reply_inference_error(request, self.error)
+
+
 class Root(Resource):
     """The API, folders beside it, and what applies to all of them.
 
@@ -127,6 +158,7 @@ class Root(Resource):
         headers: set on every answer, as (name, value).
         preflight: set on answers to CORS preflight requests besides; none are
             answered if it is empty.
+        guard: who is let in; None lets everybody in.
     """
 
     def __init__(
@@ -134,9 +166,11 @@ class Root(Resource):
         api: IResource,
         headers: tuple[tuple[bytes, bytes], ...] = (),
         preflight: tuple[tuple[bytes, bytes], ...] = (),
+        guard: Guard | None = None,
     ) -> None:
         super().__init__()
         self._api = api
+        self._guard = guard
         self._headers = headers
         self._preflight = preflight
 
@@ -146,6 +180,9 @@ class Root(Resource):
             request.setHeader(name, value)
         if self._is_preflight(request):
             return _Preflight(self._preflight)
+        refusal = self._guard and self._guard.admit(request, path)
+        if refusal:
+            return Refused(refusal)
         if path in self.children:
             child: IResource = self.children[path]
             return child

@@ -1,0 +1,134 @@
+"""Who may ask, and how often: API keys and a rate for each client."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Container
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.web.iweb import IRequest
+
+from .errors import InferenceError, RateLimited, Unauthorized
+from .keys import ApiKeys
+from .limits import ClientLimits
+from .rates import RateLimiter
+
+# Of an IPv6 address, the bits that tell one network from another: whoever has one
+# address has the 2**64 of its network (RFC 6177).
+NETWORK_BITS = 64
+
+BEARER = b"bearer "
+
+
+class Guard:
+    """Admits requests. Reactor thread only.
+
+    Args:
+        clock: measures the rates.
+        keys: the keys of which a request must have one; None asks for none.
+        limits: how often one client may ask.
+        open: first segments of paths that everybody may ask for at any time.
+        unmetered: first segments of paths that do not count for the rate.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        keys: ApiKeys | None,
+        limits: ClientLimits,
+        open: Container[bytes] = (),
+        unmetered: Container[bytes] = (),
+    ) -> None:
+        self._keys = keys
+        self._open = open
+        self._unmetered = unmetered
+        self._rates: RateLimiter | None = None
+        if limits.rate_limit:
+            burst = limits.rate_burst or math.ceil(limits.rate_limit)
+            self._rates = RateLimiter(clock, limits.rate_limit, burst)
+
+    @property
+    def admits_all(self) -> bool:
+        """Whether nobody is ever turned away."""
+        return self._keys is None and self._rates is None
+
+    def admit(self, request: IRequest, segment: bytes) -> InferenceError | None:
+        """Let a request in, whose head is complete; its body need not be.
+
+        A request that is let in is not asked a second time, wherever it goes.
+
+        Args:
+            request: what is asked.
+            segment: the first segment of its path below the service's root.
+
+        Returns:
+            None, and :func:`client_of` the request is known from now on; or
+            :class:`~txinfer.errors.Unauthorized`, or
+            :class:`~txinfer.errors.RateLimited`.
+        """
+        if hasattr(request, "client_name") or segment in self._open:
+            return None
+        client = self._known(request)
+        if client is None:
+            # Guessing costs as much as asking.
+            late = self._too_often(client_address(request), segment)
+            return late or Unauthorized(_key_of(request) is not None)
+        late = self._too_often(client, segment)
+        if late is None:
+            _remember(request, client)
+        return late
+
+    def _known(self, request: IRequest) -> str | None:
+        if self._keys is None:
+            return client_address(request)
+        key = _key_of(request)
+        return None if key is None else self._keys.name(key)
+
+    def _too_often(self, client: str, segment: bytes) -> RateLimited | None:
+        if self._rates is None or segment in self._unmetered:
+            return None
+        wait = self._rates.take(client)
+        return RateLimited(math.ceil(wait)) if wait else None
+
+
+def client_of(request: IRequest) -> str:
+    """Whose request it is: the name of its API key, else where it comes from."""
+    name: str | None = getattr(request, "client_name", None)
+    if name is None:
+        name = client_address(request)
+        _remember(request, name)
+    return name
+
+
+def client_address(request: IRequest) -> str:
+    """Where a request comes from: an IPv4 address, an IPv6 network, or nothing."""
+    return network(request.getClientAddress())
+
+
+def network(address: IAddress) -> str:
+    """An address by what tells one client from another; a UNIX socket's is empty."""
+    host: str = getattr(address, "host", None) or ""
+    if ":" not in host:
+        return host
+    parsed = ipaddress.IPv6Address(host.partition("%")[0])
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, NETWORK_BITS), strict=False))
+
+
+def _key_of(request: IRequest) -> bytes | None:
+    """The API key that a request carries in one of two headers."""
+    key: bytes | None = request.getHeader(b"x-api-key")
+    given: bytes | None = request.getHeader(b"authorization")
+    if key is None and given is not None:
+        # The scheme's case does not matter (RFC 9110, section 11.1).
+        if given[: len(BEARER)].lower() == BEARER:
+            return given[len(BEARER) :].strip()
+        return given
+    return key
+
+
+def _remember(request: Any, name: str) -> None:
+    request.client_name = name
