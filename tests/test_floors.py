@@ -16,7 +16,7 @@ FLOORS = [
     {"interfaces", "values", "lookup"},
     {"threads", "calls", "hop", "http", "madeup", "failures"},
     {"waiting", "fetch", "inputs", "web", "probe"},
-    {"collector", "sample", "savedmodel", "static"},
+    {"collector", "sample", "savedmodel", "static", "urls"},
     {"models", "protocols.native", "quiet"},
     {"life", "describe"},
     {"service"},

@@ -23,7 +23,6 @@ from tests.pool import SteppedThreads
 from tests.web_client import LIMIT, Answer, Connection, WebClient
 from txinfer.collector import BatchPolicy, Collector
 from txinfer.errors import FetchFailed, InputRefused, ModelFailed
-from txinfer.inputs import MAX_URLS
 from txinfer.interfaces import IFetcher
 from txinfer.limits import CallLimits
 from txinfer.models import Servable
@@ -562,6 +561,7 @@ def test_a_call_waits_for_all_its_urls() -> None:
         ("/upper", [{"text": "x"}, {"text": "x"}, {"text": A}], "[2]"),
         ("/upper_any", {"text": [["x"], [A]]}, "[1][0]"),
         ("/upper_any", {"text": A}, ""),
+        ("/upper_any", [{"text": "x"}, {"text": [["x"], [A]]}], "[1][1][0]"),
     ],
 )
 def test_a_fetch_that_fails_is_told_by_input_and_index_without_a_reason(
@@ -592,13 +592,54 @@ def test_urls_are_refused_where_none_are_taken(bench: Bench) -> None:
     assert text == "input 'text': URLs are not taken here"
 
 
-def test_one_call_has_so_many_urls_and_no_more() -> None:
+@pytest.mark.parametrize(
+    ("path", "value", "place"),
+    [
+        ("/upper", {"text": [A] * 65}, "'text'"),
+        ("/upper", [{"text": A}] * 65, "'text'"),
+        # Each row is a call of its own.
+        ("/upper_any", [{"text": A}] * 65, "'text'[0]"),
+        ("/upper_any", [{"text": [A] * 64}, {"text": A}], "'text'[0]"),
+    ],
+)
+def test_one_request_has_so_many_urls_and_no_more(
+    path: str, value: object, place: str
+) -> None:
     shelf = Shelf({"http://a": b"a"})
     bench = Bench(fetcher=shelf).load()
-    assert bench.call("/upper", {"text": [A] * MAX_URLS})
+    assert bench.call("/upper", {"text": [A] * 64})
     bench.model.calls.clear()
-    text = bench.refuse("/upper", {"text": [A] * (MAX_URLS + 1)})
-    assert text == "input 'text': more than 64 URLs in one call"
+    shelf.fetched.clear()
+    assert (
+        bench.refuse(path, value) == f"input {place}: more than 64 URLs in one request"
+    )
+    assert not shelf.fetched
+
+
+def test_the_calls_of_a_request_share_their_urls() -> None:
+    shelf = Shelf({"http://a": None, "http://b": b"b"})
+    bench = Bench(fetcher=shelf).load()
+    connection = bench.begin("/upper_any", [{"text": A}, {"text": B}, {"text": A}])
+    assert shelf.fetched == ["http://a", "http://b"]
+    assert not bench.threads.started
+    shelf.coming[0].callback(b"a")
+    bench.threads.finish()
+    assert connection.answer().value == [{"out": "A"}, {"out": "B"}, {"out": "A"}]
+    assert shelf.fetched == ["http://a", "http://b"]
+
+
+def test_urls_are_not_fetched_again_when_a_method_turns_out_to_be_direct() -> None:
+    def lossy(tensors: Tensors) -> Tensors:
+        texts = tensors["text"]
+        return {"out": texts[:1] if b"gone" in texts.tolist() else texts}
+
+    shelf = Shelf({"http://a": b"a", "http://b": b"gone"})
+    bench = Bench(fetcher=shelf, methods={"f": (UPPER, lossy)}).load()
+    rows = [{"text": A}, {"text": B}]
+    assert bench.get("/f").value["batched"]
+    assert bench.call("/f", rows) == [{"out": "a"}, {"out": "gone"}]
+    assert not bench.get("/f").value["batched"]
+    assert shelf.fetched == ["http://a", "http://b"]
 
 
 def test_url_objects_mean_nothing_to_numbers(bench: Bench) -> None:

@@ -16,7 +16,8 @@ from tests.processes import ROOT, environment
 from tests.test_layout import SERVE, graph, write
 from txinfer import __version__
 from txinfer.cli import main
-from txinfer.limits import CallLimits, ClientLimits, DoorLimits
+from txinfer.fetch import FetchPolicy
+from txinfer.limits import CallLimits, ClientLimits, DoorLimits, FetchLimits
 from txinfer.tap import DEFAULT_PORT, Options, makeService
 
 
@@ -51,7 +52,8 @@ def test_the_defaults(model: str) -> None:
     assert options.pop("door") == DoorLimits()
     assert options.pop("limits") == CallLimits()
     assert options.pop("clients") == ClientLimits()
-    for kind in (DoorLimits, CallLimits, ClientLimits):
+    assert options.pop("fetch") == FetchLimits()
+    for kind in (DoorLimits, CallLimits, ClientLimits, FetchLimits):
         for field in attrs.fields(kind):
             assert options.pop(field.name) == field.default
     assert options == {
@@ -62,6 +64,7 @@ def test_the_defaults(model: str) -> None:
         "api_key_file": None,
         "batch_transpose": 0,
         "no_cors": 0,
+        "no_url": 0,
         "port": ["tcp:8080:interface=127.0.0.1"],
         "url_allow": [],
     }
@@ -220,6 +223,7 @@ def test_help_lists_every_option_with_its_default(
         "static_path": "/web/.",
         "batch_transpose": "several.",
         "no_cors": "call.",
+        "no_url": "fetched.",
         "port": f"Repeatable. [default: {DEFAULT_PORT}]",
         "url_allow": "Repeatable.",
         "api_key_file": "have one.",
@@ -319,18 +323,23 @@ def test_every_option_reaches_the_service(tmp_path: Path) -> None:
         *("--model", path, "--tags", "gpu", "--batch_size", "8"),
         *("--request_size", "9", "--static_path", str(tmp_path), "--batch_transpose"),
         *("--no_cors", "--port", "0", "--port", "tcp:1", "--url_allow", "a.example"),
+        *("--url_count", "1", "--url_size", "2", "--url_timeout", "0.5"),
+        *("--url_redirects", "0", "--url_concurrent", "3"),
     )
     server = makeService(options, MemoryReactorClock())
     inference = server.inference
     assert inference.path == path
     assert inference.policy.max_rows == 8
     assert inference.limits.request_size == 9
+    assert inference.limits.url_count == 1
     assert inference.batch_transpose
     assert not inference.cors
     assert inference._tags == ("gpu",)
     assert inference._static_path == str(tmp_path)
-    assert inference._fetch_policy is not None
-    assert inference._fetch_policy.allow == ("a.example",)
+    assert inference._fetch_policy == FetchPolicy(
+        ("a.example",),
+        FetchLimits(url_size=2, url_timeout=0.5, url_redirects=0, url_concurrent=3),
+    )
 
 
 def test_the_defaults_reach_the_service(model: str) -> None:
@@ -340,8 +349,12 @@ def test_the_defaults_reach_the_service(model: str) -> None:
     assert inference.cors
     assert not inference.batch_transpose
     assert inference._static_path is None
-    assert inference._fetch_policy is not None
-    assert inference._fetch_policy.allow == ()
+    assert inference._fetch_policy == FetchPolicy()
+
+
+def test_urls_can_be_turned_off(model: str) -> None:
+    options = parsed("--model", model, "--no_url", "--url_allow", "a.example")
+    assert makeService(options, MemoryReactorClock()).inference._fetch_policy is None
 
 
 def test_every_port_is_listened_at_in_order(model: str) -> None:

@@ -39,12 +39,15 @@ from twisted.web.iweb import IPolicyForHTTPS
 from .addresses import AddressRules, parse_allow
 from .errors import FetchFailed, clip
 from .hop import Hop
+from .limits import FetchLimits
 from .lookup import ThreadedResolver
 
 __all__ = ["FetchPolicy", "Fetcher", "parse_allow"]
 
 # The redirects (RFC 9110, section 15.4); 300, 304 and 305 are none to follow.
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+DEFAULT_LIMITS = FetchLimits()
 
 # A line of the log holds no more than this of one text, in characters.
 SHOWN = 200
@@ -61,25 +64,18 @@ def _each_readable(_: object, __: object, allow: tuple[str, ...]) -> None:
 
 @attrs.frozen
 class FetchPolicy:
-    """How far a fetch may go; ValueError if a value makes no sense.
+    """Where fetches may lead and how far; ValueError if a rule makes no sense.
 
     Args:
         allow: hosts, addresses and ranges that are admitted although they are
             not public; each as :func:`~txinfer.addresses.parse_allow` reads it.
-        max_bytes: the largest body taken, in bytes.
-        timeout: seconds for the whole of a fetch: look-up, connection,
-            redirects and body. Waiting for a free slot is not part of it.
-        max_redirects: how many redirects are followed.
-        max_concurrent: how many fetches run at once; the others wait.
+        limits: the bounds of each fetch.
     """
 
     allow: tuple[str, ...] = attrs.field(
         default=(), converter=_as_tuple, validator=_each_readable
     )
-    max_bytes: int = attrs.field(default=10485760, validator=attrs.validators.ge(1))
-    timeout: float = attrs.field(default=10.0, validator=attrs.validators.gt(0))
-    max_redirects: int = attrs.field(default=3, validator=attrs.validators.ge(0))
-    max_concurrent: int = attrs.field(default=16, validator=attrs.validators.ge(1))
+    limits: FetchLimits = DEFAULT_LIMITS
 
 
 class Fetcher:
@@ -102,14 +98,14 @@ class Fetcher:
         https: IPolicyForHTTPS | None = None,
     ) -> None:
         self._reactor = reactor
-        self._policy = policy
+        self._limits = policy.limits
         self._rules = AddressRules.from_allow(policy.allow)
-        self._look_ups = ThreadedResolver(reactor, policy.max_concurrent)
+        self._look_ups = ThreadedResolver(reactor, self._limits.url_concurrent)
         self._resolver = resolver or self._look_ups
         # Reading the platform's roots takes tens of milliseconds: once a host.
         platform: Any = BrowserLikePolicyForHTTPS  # without annotations
         self._https = HostnameCachingHTTPSPolicy(https or platform())
-        self._slots = DeferredSemaphore(policy.max_concurrent)
+        self._slots = DeferredSemaphore(self._limits.url_concurrent)
         self._running: set[Deferred[bytes]] = set()
         self._closed = False
 
@@ -153,10 +149,10 @@ class Fetcher:
         if self._closed:
             raise FetchFailed("the fetcher is closed")
         body = Deferred.fromCoroutine(self._follow(url))
-        return body.addTimeout(self._policy.timeout, self._reactor, too_late)
+        return body.addTimeout(self._limits.url_timeout, self._reactor, too_late)
 
     async def _follow(self, url: str) -> bytes:
-        for _ in range(self._policy.max_redirects + 1):
+        for _ in range(self._limits.url_redirects + 1):
             hop = self._hop()
             try:
                 response = await hop.get(url)
@@ -167,12 +163,12 @@ class Fetcher:
                 raise FetchFailed(hop.refusal or _in_words(error)) from error
             finally:
                 hop.abort()
-        raise FetchFailed(f"more than {self._policy.max_redirects} redirects")
+        raise FetchFailed(f"more than {self._limits.url_redirects} redirects")
 
     def _hop(self) -> Hop:
         return Hop(
             self._reactor,
-            self._policy.max_bytes,
+            self._limits.url_size,
             self._rules,
             self._resolver,
             self._https,

@@ -35,6 +35,25 @@ class CallLimits:
     """What one call may hold; ValueError if a value makes no sense."""
 
     request_size: int = bound(10 * MIB, "Largest request body, in bytes.")
+    # More than twice the largest usual batch is somebody using the server to
+    # fetch for them.
+    url_count: int = bound(64, "Most URL inputs in one request.")
+
+
+@attrs.frozen(kw_only=True)
+class FetchLimits:
+    """How far the fetch of one URL input goes; ValueError if a value makes no sense."""
+
+    url_size: int = bound(10 * MIB, "Largest body fetched from a URL, in bytes.")
+    # Name servers are asked again after 5 s: a lost packet must not be fatal.
+    url_timeout: float = bound(
+        10.0,
+        "Seconds for a whole fetch.",
+        least=0.01,
+    )
+    url_redirects: int = bound(3, "Most redirects followed in one fetch.", least=0)
+    # Times the largest body, this is what fetches hold in memory.
+    url_concurrent: int = bound(16, "Most fetches under way at once.")
 
 
 @attrs.frozen(kw_only=True)

@@ -22,7 +22,7 @@ from .collector import BatchPolicy
 from .errors import FetchFailed, Unavailable
 from .fetch import FetchPolicy
 from .guard import Guard
-from .inputs import conform_inputs, fill
+from .inputs import conform_inputs
 from .interfaces import IFetcher, IMethod, IModel, IPredictor
 from .keys import ApiKeys
 from .life import Life
@@ -32,6 +32,7 @@ from .observe import NOBODY, IObserver
 from .protocols.native import Dialect
 from .static import StaticFiles
 from .tensors import Tensors
+from .urls import fill
 from .web import CORS_HEADERS, PREFLIGHT_HEADERS, Root
 
 DEFAULT_LIMITS = CallLimits()
@@ -232,7 +233,9 @@ class InferenceService(Service):
     async def _predict(self, name: str, values: Mapping[str, object]) -> Tensors:
         with self.lease(name) as method:
             inputs = conform_inputs(method.signature, values)
-            return await method.predict(await fill(inputs, self._url_source()))
+            source = self._url_source()
+            tensors = await fill(inputs, source, self.limits.url_count)
+            return await method.predict(tensors)
 
     def _url_source(self) -> IFetcher | None:
         return None if self._fetch_policy is None else self

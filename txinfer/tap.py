@@ -18,7 +18,7 @@ from twisted.python import usage
 
 from . import __version__
 from .keys import ApiKeys, parse_keys
-from .limits import CallLimits, ClientLimits, DoorLimits
+from .limits import CallLimits, ClientLimits, DoorLimits, FetchLimits
 from .limits import options as limit_options
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Options(usage.Options):
             "A file of keys, KEY or NAME:KEY a line, of which callers must have one.",
         ],
         *limit_options(ClientLimits),
+        *limit_options(FetchLimits),
     ]
     optFlags: ClassVar = [
         [
@@ -67,6 +68,7 @@ class Options(usage.Options):
             "A JSON object is always one example, a list of objects several.",
         ],
         ["no_cors", None, "Do not let scripts of other origins call."],
+        ["no_url", None, "Take no URL inputs: nothing is ever fetched."],
     ]
 
     def __init__(self) -> None:
@@ -136,6 +138,7 @@ class Options(usage.Options):
         self["limits"] = self._limits(CallLimits)
         self["clients"] = self._limits(ClientLimits)
         self._convert("api_key_file", _api_keys)
+        self["fetch"] = self._limits(FetchLimits)
         self._convert("static_path", _folder)
         self["port"] = [
             _checked("port", text, _endpoint) for text in self["port"] or [DEFAULT_PORT]
@@ -185,11 +188,12 @@ def makeService(options: Options, reactor: Any = None) -> Server:
     from .server import Server
     from .service import InferenceService
 
+    fetch = FetchPolicy(options["url_allow"], options["fetch"])
     inference = InferenceService(
         options["model"],
         tags=options["tags"],
         policy=BatchPolicy(options["batch_size"]),
-        fetch=FetchPolicy(allow=tuple(options["url_allow"])),
+        fetch=None if options["no_url"] else fetch,
         static_path=options["static_path"],
         batch_transpose=bool(options["batch_transpose"]),
         cors=not options["no_cors"],

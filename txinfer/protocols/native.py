@@ -22,10 +22,11 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from ..errors import InvalidBody, InvalidInput, RowsMissing
-from ..inputs import check_names, fill, parse_inputs
+from ..inputs import check_names, parse_inputs
 from ..interfaces import IFetcher, IMethod, IPredictor
 from ..limits import CallLimits
-from ..tensors import Signature, Tensors, TensorSpec, listed_shape
+from ..tensors import Signature, Tensors, TensorSpec, listed_shape, split
+from ..urls import fill, fill_each
 from ..values import depth, jsonable, loads
 from ..web import json_body, new_router, reply
 
@@ -101,8 +102,11 @@ class Dialect:
             raise InvalidInput(error.why, error.input, error.index[1:]) from None
 
     async def _predict(self, method: IMethod, columns: Columns) -> Tensors:
-        inputs = parse_inputs(method.signature, columns)
-        return await method.predict(await fill(inputs, self.fetcher))
+        return await method.predict(await self._tensors(method.signature, columns))
+
+    async def _tensors(self, signature: Signature, columns: Columns) -> Tensors:
+        inputs = parse_inputs(signature, columns)
+        return await fill(inputs, self.fetcher, self.limits.url_count)
 
     async def _predict_rows(
         self, method: IMethod, rows: list[Columns]
@@ -111,15 +115,18 @@ class Dialect:
         signature = method.signature
         check_rows(signature, rows)
         if method.direct is None and rows:
-            outputs = await self._predict(method, stacked(signature, rows))
+            tensors = await self._tensors(signature, stacked(signature, rows))
+            outputs = await method.predict(tensors)
             if has_rows(outputs, len(rows)):
                 return rows_out(signature, outputs, len(rows))
             # It has just been found out that the method must be called directly.
+            calls = split(tensors, [1] * len(rows))
+        else:
+            calls = await self._calls(signature, rows)
         answers = []
-        for number, row in enumerate(rows):
-            columns = stacked(signature, [row]) if signature.by_rows else row
+        for number, call in enumerate(calls):
             try:
-                outputs = await self._predict(method, columns)
+                outputs = await method.predict(call)
             except InvalidInput as error:
                 raise in_row(error, number, signature) from None
             if signature.by_rows:
@@ -127,6 +134,22 @@ class Dialect:
             else:
                 answers.append(columns_out(signature, outputs))
         return answers
+
+    async def _calls(self, signature: Signature, rows: list[Columns]) -> list[Tensors]:
+        """Each example as a call of its own."""
+        calls = []
+        for number, row in enumerate(rows):
+            columns = stacked(signature, [row]) if signature.by_rows else row
+            try:
+                calls.append(parse_inputs(signature, columns))
+            except InvalidInput as error:
+                raise in_row(error, number, signature) from None
+        try:
+            return await fill_each(calls, self.fetcher, self.limits.url_count)
+        except InvalidInput as error:
+            number, *index = error.index
+            inner = InvalidInput(error.why, error.input, tuple(index))
+            raise in_row(inner, number, signature) from None
 
 
 # Translations
