@@ -536,6 +536,35 @@ def test_drained_fires_when_the_last_waiting_call_is_cancelled() -> None:
     assert drained.called
 
 
+def test_a_method_is_drained_whatever_others_do() -> None:
+    bench, one, other = Bench(), Work(), Work()
+    calls = [bench.call(one, 1), bench.call(one, 2)]
+    bench.call(other, 1)
+    drained = bench.collector.drained([one])
+    bench.threads.step()
+    assert not drained.called
+    bench.threads.step()
+    assert drained.called
+    assert all(call.called for call in calls)
+    assert bench.collector.in_flight == 1
+    assert bench.collector.drained([one]).called
+    assert not bench.collector.drained([other]).called
+    bench.finish()
+
+
+def test_a_method_is_not_drained_while_a_run_goes_on_that_nobody_waits_for(
+    bench: Bench,
+) -> None:
+    work = Work()
+    call = bench.call(work, 1)
+    call.cancel()
+    assert isinstance(reason(call), CancelledError)
+    drained = bench.collector.drained([work])
+    assert not drained.called
+    bench.finish()
+    assert drained.called
+
+
 def test_a_split_call_whose_parts_do_not_fit_together_is_run_again_whole() -> None:
     def pad(tensors: Tensors) -> Tensors:
         x = tensors["x"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Collection
 
 import attrs
 from attrs.validators import ge
@@ -34,6 +35,8 @@ from .observe import NOBODY, IObserver, Run, Shed
 from .tensors import Tensors, stack
 from .trace import Trace
 from .waiting import Waiting
+
+Methods = Collection[IRunnable]
 
 # Weight of the newest run in the drain rate: about the last ten runs count.
 RATE_WEIGHT = 0.2
@@ -96,7 +99,8 @@ class Collector:
         self._again: deque[Batch] = deque()
         self._linger: IDelayedCall | None = None
         self._rate = 0.0
-        self._idle: list[Deferred[None]] = []
+        self._running: list[Batch] = []
+        self._idle: list[tuple[Methods | None, Deferred[None]]] = []
         self._closed = False
 
     def submit(
@@ -162,12 +166,16 @@ class Collector:
         self._closed = True
         return self.drained()
 
-    def drained(self) -> Deferred[None]:
-        """A Deferred that fires with None once nothing waits and nothing runs."""
-        if self._is_idle():
+    def drained(self, methods: Methods | None = None) -> Deferred[None]:
+        """A Deferred that fires with None once nothing waits and nothing runs.
+
+        Args:
+            methods: only the calls of these count; None for all.
+        """
+        if self._is_idle(methods):
             return succeed(None)
         idle: Deferred[None] = Deferred()
-        self._idle.append(idle)
+        self._idle.append((methods, idle))
         return idle
 
     # In
@@ -214,6 +222,7 @@ class Collector:
             if not batch:
                 return
             self.in_flight += 1
+            self._running.append(batch)
             now = self._clock.seconds()
             self._start(batch).addBoth(self._landed, batch, now, rerun)
 
@@ -276,6 +285,7 @@ class Collector:
         should not idle meanwhile.
         """
         self.in_flight -= 1
+        self._running.remove(batch)
         seconds = self._clock.seconds() - left
         self._learn_rate(batch, seconds)
         self._record(batch, left, seconds, isinstance(result, Failure), rerun)
@@ -368,11 +378,19 @@ class Collector:
         weight = RATE_WEIGHT if self._rate else 1.0
         self._rate += weight * (rate - self._rate)
 
-    def _is_idle(self) -> bool:
-        return not (self.in_flight or self.waiting or self._again)
+    def _is_idle(self, methods: Methods | None) -> bool:
+        if methods is None:
+            return not (self.in_flight or self.waiting or self._again)
+        batches = (*self._running, *self._again)
+        return not self.waiting.has(methods) and not any(
+            piece.call.method in methods for batch in batches for piece in batch
+        )
 
     def _tell_idle(self) -> None:
-        if self._is_idle():
-            idle, self._idle = self._idle, []
-            for waiter in idle:
-                waiter.callback(None)
+        if self._idle:
+            waiting, self._idle = self._idle, []
+            for methods, idle in waiting:
+                if self._is_idle(methods):
+                    idle.callback(None)
+                else:
+                    self._idle.append((methods, idle))

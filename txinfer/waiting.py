@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 
 from .calls import Batch, Piece
+from .interfaces import IRunnable
 
 
 class Waiting:
@@ -37,6 +38,10 @@ class Waiting:
         for piece in pieces:
             if piece in self._all:
                 self._remove(piece)
+
+    def has(self, methods: Collection[IRunnable]) -> bool:
+        """Whether calls of one of the methods wait."""
+        return any(piece.call.method in methods for piece in self._all)
 
     def gather(self, max_rows: int) -> Batch:
         """The oldest piece and those that can join it, oldest first; all stay.
