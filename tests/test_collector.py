@@ -26,7 +26,7 @@ from txinfer.errors import (
     Unavailable,
 )
 from txinfer.interfaces import IRunnable
-from txinfer.observe import IObserver, Labels, NullObserver, Run, Shed
+from txinfer.observe import Depth, IObserver, Labels, NullObserver, Run, Shed
 from txinfer.tensors import Tensors
 from txinfer.trace import Trace
 
@@ -689,3 +689,28 @@ def test_a_trace_of_a_split_call_counts_all_its_runs() -> None:
     bench.finish()
     assert len(answer(call)) == 5
     assert (trace.runs, trace.batch_rows, trace.reruns) == (3, 2, 0)
+
+
+def test_the_load_tells_what_waits_and_what_runs() -> None:
+    bench = Bench(max_rows=2, max_queued_rows=8)
+    quick, slow = Work(), Work(labels=LABELS._replace(method="slow"))
+    assert bench.collector.load().depths == {}
+    bench.clock.advance(1)
+    bench.call(quick, 0, 1)
+    bench.call(quick, 2)
+    bench.call(slow, 3, 4, 5)
+    load = bench.collector.load()
+    assert (load.slots, load.lost, load.running_since) == (1, 0, (1.0,))
+    assert load.depths == {
+        quick.labels: Depth(queued_rows=1, queued_bytes=8, running_rows=2),
+        slow.labels: Depth(queued_rows=3, queued_bytes=24),
+    }
+    assert (load.wait, load.max_queued_rows) == (0.0, 8)
+    bench.clock.advance(1)
+    bench.threads.step()
+    # Two rows a second were seen, and three more wait.
+    load = bench.collector.load()
+    assert (load.running_since, load.wait) == ((2.0,), 1.5)
+    bench.finish()
+    assert bench.collector.load().depths == {}
+    assert bench.collector.load().running_since == ()

@@ -10,7 +10,7 @@ Everything here runs in the reactor thread.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection
 
 import attrs
@@ -31,7 +31,7 @@ from .errors import (
     Unavailable,
 )
 from .interfaces import IRunnable, IThreads
-from .observe import NOBODY, IObserver, Run, Shed
+from .observe import NOBODY, Depth, IObserver, Labels, Load, Run, Shed
 from .tensors import Tensors, stack
 from .trace import Trace
 from .waiting import Waiting
@@ -99,7 +99,8 @@ class Collector:
         self._again: deque[Batch] = deque()
         self._linger: IDelayedCall | None = None
         self._rate = 0.0
-        self._running: list[Batch] = []
+        # When each batch under way has left.
+        self._running: list[tuple[Batch, float]] = []
         self._idle: list[tuple[Methods | None, Deferred[None]]] = []
         self._closed = False
 
@@ -156,6 +157,26 @@ class Collector:
             return 1
         seconds = math.ceil(self.waiting.rows / self._rate)
         return min(max(seconds, 1), LONGEST_RETRY)
+
+    def load(self) -> Load:
+        """How busy the slots are now, and with what. It costs by what waits."""
+        depths: defaultdict[Labels, Depth] = defaultdict(Depth)
+        for piece in self.waiting:
+            depth = depths[piece.call.method.labels]
+            depth.queued_rows += piece.rows
+            depth.queued_bytes += piece.bytes
+        for batch, _ in self._running:
+            labels = batch[0].call.method.labels
+            depths[labels].running_rows += sum(piece.rows for piece in batch)
+        return Load(
+            slots=self._threads.size,
+            lost=0,
+            running_since=tuple(began for _, began in self._running),
+            depths=depths,
+            wait=self.waiting.rows / self._rate if self._rate else 0.0,
+            max_queued_rows=self.policy.max_queued_rows,
+            max_queued_bytes=self.policy.max_queued_bytes,
+        )
 
     def close(self) -> Deferred[None]:
         """Take no more calls: they fail with ``Unavailable``.
@@ -222,8 +243,8 @@ class Collector:
             if not batch:
                 return
             self.in_flight += 1
-            self._running.append(batch)
             now = self._clock.seconds()
+            self._running.append((batch, now))
             self._start(batch).addBoth(self._landed, batch, now, rerun)
 
     def _start(self, batch: Batch) -> Deferred[list[Tensors]]:
@@ -285,7 +306,7 @@ class Collector:
         should not idle meanwhile.
         """
         self.in_flight -= 1
-        self._running.remove(batch)
+        self._running.remove((batch, left))
         seconds = self._clock.seconds() - left
         self._learn_rate(batch, seconds)
         self._record(batch, left, seconds, isinstance(result, Failure), rerun)
@@ -381,7 +402,7 @@ class Collector:
     def _is_idle(self, methods: Methods | None) -> bool:
         if methods is None:
             return not (self.in_flight or self.waiting or self._again)
-        batches = (*self._running, *self._again)
+        batches = (*(batch for batch, _ in self._running), *self._again)
         return not self.waiting.has(methods) and not any(
             piece.call.method in methods for batch in batches for piece in batch
         )

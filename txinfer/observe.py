@@ -7,6 +7,7 @@ and names, no tensors and no models. All of it happens in the reactor thread.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
@@ -67,6 +68,34 @@ class Run:
     seconds: float
     failed: bool = False
     rerun: bool = False
+
+
+@attrs.define
+class Depth:
+    """What of one method waits, and what runs."""
+
+    queued_rows: int = 0
+    queued_bytes: int = 0
+    running_rows: int = 0
+
+
+@attrs.frozen
+class Load:
+    """How busy the session slots are at one moment.
+
+    ``running_since`` tells when each run under way began, in seconds on the
+    reactor's clock; ``lost`` how many of the ``slots`` are held by runs that are
+    not expected to come back; ``wait`` in how many seconds a call that came now
+    would run. The bounds are those of the queue.
+    """
+
+    slots: int
+    lost: int
+    running_since: tuple[float, ...]
+    depths: Mapping[Labels, Depth]
+    wait: float
+    max_queued_rows: int
+    max_queued_bytes: int
 
 
 class IObserver(Interface):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable, Iterator
 
 from .calls import Batch, Piece
 from .interfaces import IRunnable
@@ -42,6 +42,9 @@ class Waiting:
     def has(self, methods: Collection[IRunnable]) -> bool:
         """Whether calls of one of the methods wait."""
         return any(piece.call.method in methods for piece in self._all)
+
+    def __iter__(self) -> Iterator[Piece]:
+        return iter(self._all)
 
     def gather(self, max_rows: int) -> Batch:
         """The oldest piece and those that can join it, oldest first; all stay.
