@@ -65,6 +65,7 @@ setup(
     entry_points={"console_scripts": ["txinfer = txinfer.cli:main"]},
     install_requires=[
         "attrs>=23.2",
+        "httptools>=0.6.1",
         "idna>=3.4",
         "klein>=24.8",
         "numpy>=1.26",

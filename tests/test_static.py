@@ -301,7 +301,7 @@ def test_a_file_that_may_not_be_read_is_not_found(folder: Path, files: Files) ->
 
 
 @pytest.mark.parametrize("path", ["/web", "/web/", "/web/a.txt", "/web/sub"])
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "X"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
 def test_files_are_only_read(files: Files, method: str, path: str) -> None:
     answer = files.ask(method, path, b"{}")
     assert answer.status == 405

@@ -43,7 +43,7 @@ from tests.processes import (
     is_running,
 )
 from txinfer import __version__
-from txinfer.http import DRAIN_GRACE
+from txinfer.site import DRAIN_GRACE
 
 # What TensorFlow says on its own, or Python when something was forgotten.
 CHATTER = re.compile("cudart|WARNING|oneDNN|cpu_feature|Traceback|Unhandled", re.I)

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from txinfer.http import BoundedSite
+from txinfer.site import BoundedSite
 
 LIMIT = 10_000
 
@@ -163,7 +163,7 @@ class WebClient:
 
     def __init__(self, root: IResource, site: Site | None = None) -> None:
         self.clock = Clock()
-        self.site = site or BoundedSite(root, LIMIT, reactor=self.clock)
+        self.site = site or BoundedSite(root, body_limit=LIMIT, reactor=self.clock)
 
     def begin(self, method: str, path: str, *args: Any) -> Connection:
         """Send a request on a connection of its own; see :func:`request`."""

@@ -1,29 +1,29 @@
-"""The HTTP channel, request and site: bounded, JSON to the last error, drainable.
+"""One HTTP/1.1 connection of our own site.
 
-What Twisted's own would do instead: spool a body of any size to disk, answer
-``100 Continue`` to any announced length, refuse bad syntax without a body, and
-serve kept-alive connections on after the port is closed.
+Requests are answered one after the other. What arrives meanwhile is kept
+unparsed, up to one read, and then no more is read; so what a client can make
+the server hold is bounded however it sends. Whatever the connection waits for
+has a deadline, which the site watches. Every refusal is an answer with a JSON
+body, a length and a close.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from io import BytesIO
-from typing import Any, cast
+from enum import Enum, auto
+from math import inf
+from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IPushProducer,
+)
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
-from twisted.web.http import Request as HTTPRequest
-from twisted.web.resource import IResource
-from twisted.web.server import Request as WebRequest
-from twisted.web.server import Site
 from zope.interface import implementer
 
-from .values import dumps
-
-REASONS = {400: b"Bad Request", 413: b"Content Too Large"}
+from .answers import AnswerChannel
+from .reading import Reader
+from .request import JSON_TYPE, STATUS_LINES, BoundedRequest, error_body
 
 # After a refusal the client may still be sending. Reading on for a while lets
 # it see the answer before the connection is reset (RFC 9112, section 9.6):
@@ -35,181 +35,216 @@ LINGER_BYTES = 64 * 1024 * 1024
 # connection it knows no more: a round trip around the earth.
 PROBE_SECONDS = 0.5
 
-# Seconds that a client under TLS has to confirm that the connection closes.
-# Idle ones often are not listening, and TLS would wait for them.
+# Seconds that a client has to take the last of its answer, or to confirm under
+# TLS that the connection closes. Idle ones often are not listening.
 CLOSE_SECONDS = 5.0
 
-# Seconds that an idle kept-alive connection may still use to send a request
-# once draining began: long enough for one that is already on the wire.
-DRAIN_GRACE = 0.5
+# Bytes kept unparsed while a request is being answered: one read of the reactor.
+READ_AHEAD = 65536
 
-# Seconds after which draining cuts off clients that drip their request or do not
-# read their answer: they must not hold up a restart. Service managers wait from
-# 10 s (Docker) over 30 s (Kubernetes) to 90 s (systemd) before they kill.
-DRAIN_LIMIT = 25.0
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def error_body(text: str) -> bytes:
-    """The body of every error."""
-    return dumps({"error": text})
+class Phase(Enum):
+    """What a connection waits for."""
+
+    IDLE = auto()  # the first byte of a request
+    READING = auto()  # the rest of it
+    ANSWER = auto()  # a resource's, without a deadline of the connection's own
+    PROBE = auto()  # the same, when the client has closed its side
+    BLOCKED = auto()  # the client to read
+    LINGER = auto()  # a refused client to notice
+    CLOSING = auto()
 
 
-class BoundedRequest(WebRequest):
-    """A request whose body stays in memory, and never past the site's bound."""
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class BoundedChannel(AnswerChannel):
+    """One connection.
 
-    def gotLength(self, length: int | None) -> None:
-        """The channel has already refused a longer length than the site takes."""
-        self.content = BytesIO()
+    ``current`` is the request being answered; ``refused`` is whether a request
+    on it was not even read; ``deadline`` is when the site calls
+    :meth:`on_deadline`, in seconds on the reactor's clock.
 
-    def handleContentChunk(self, data: bytes) -> None:
-        """Store a part of the body; past the bound, refuse the request instead."""
-        channel = cast(BoundedChannel, self.channel)
-        assert self.content is not None
-        limit = channel.site.body_limit
-        if self.content.tell() + len(data) > limit:
-            channel.refuse_length(limit)
-        elif not channel.refused:
-            self.content.write(data)
+    Args:
+        site: has the limits, the clock and the resource.
+    """
 
-    def processingFailed(self, reason: Failure) -> Failure:
-        """A resource raised: say so in JSON, log the rest."""
-        self._log.failure("A resource failed", failure=reason)
-        if self.startedWriting:
-            # Half an answer can only be cut short.
-            self.loseConnection()
-            return reason
-        body = error_body("internal error")
-        self.setResponseCode(500)
-        self.setHeader(b"Content-Type", b"application/json")
-        self.setHeader(b"Content-Length", b"%d" % len(body))
-        self.write(body)
-        self.finish()
-        return reason
-
-
-@implementer(IHalfCloseableProtocol)
-class BoundedChannel(HTTPChannel):
-    """One connection. ``refused`` once a request on it was not even read."""
-
-    site: BoundedSite
-    transport: Any
     refused = False
+    phase = Phase.IDLE
+    deadline = inf
     _client_done = False
+    _dispatching = False
+    _closing = False
     _discarded = 0
-    _timer: IDelayedCall | None = None
+    _produces = False
+    address: str | None = None
+    _ahead = b""
+
+    def __init__(self, site: Any) -> None:
+        self.site = site
+        self.reader = Reader(self, site)
+
+    # From the transport
 
     def connectionMade(self) -> None:
-        """Be known to the site, so that it can drain."""
-        super().connectionMade()
-        self.site.channels.add(self)
+        """Be known to the site, or be sent away if there are too many."""
+        self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
+        self._produces = True
+        crowd = self.site.enter(self)
+        if crowd is None:
+            self._wait(Phase.IDLE, self.site.limits.idle_timeout)
+        else:
+            self.refuse(503, crowd)
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """Be forgotten by the site."""
-        super().connectionLost(reason)
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self.site.channels.discard(self)
-        self.site.tell_drained()
+    def dataReceived(self, data: bytes) -> None:
+        """Parse, or keep for later while a request is being answered."""
+        if self.refused or self._closing:
+            self._discard(data)
+        elif self.current is None and not self._blocked:
+            self._read(data)
+        else:
+            self._ahead += data
+            if len(self._ahead) >= READ_AHEAD:
+                self.transport.pauseProducing()
 
     def readConnectionLost(self) -> None:
         """The client sends no more: answer what it has asked for, and close."""
         if self._client_done:
             return
         self._client_done = True
-        if self._handlingRequest:
-            self._probe()
-            self._set_timer(PROBE_SECONDS, self._probe)
+        if self.current is None:
+            self._close_done()
         else:
-            self._close()
+            self._probe()
+            if not self._blocked:
+                self._wait(Phase.PROBE, PROBE_SECONDS)
 
     def writeConnectionLost(self) -> None:
         """We half-closed: :meth:`refuse` did, and reads on while anything comes."""
         if self._client_done:
             self.loseConnection()
 
-    def requestDone(self, request: HTTPRequest) -> None:
-        """A request is answered; it was the last one if the client is done."""
-        super().requestDone(request)
-        # Otherwise requests that were sent in advance are being parsed.
-        if self._client_done and not (self._busyReceiving or self._handlingRequest):
-            self._close()
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Be forgotten by the site; the request under way is cancelled."""
+        self.deadline = inf
+        self.reader.close()
+        self._ahead = b""
+        current, self.current = self.current, None
+        if current is not None:
+            self.site.held -= len(current.body)
+            current.connectionLost(reason)
+        self.site.leave(self)
 
-    def loseConnection(self) -> None:
-        """Close once what was written is sent; a second time does nothing."""
-        if not self.transport.disconnecting:
-            super().loseConnection()
+    # The transport's producer: it says when the client does not read.
 
-    def lineLengthExceeded(self, line: bytes) -> None:
-        """Refuse a line that does not end."""
-        self._respondToBadRequestAndDisconnect()
+    def pauseProducing(self) -> None:
+        """The client does not read: write no more, and do not wait for ever."""
+        self._blocked = True
+        self._wait(Phase.BLOCKED, self.site.limits.write_timeout)
+        if self._producer is not None:
+            self._producer.pauseProducing()
 
-    def lineReceived(self, line: bytes) -> None:
-        """Take a line of the head, unless the request is refused."""
-        if not self.refused:
-            super().lineReceived(line)
+    def resumeProducing(self) -> None:
+        """The client reads again."""
+        self._blocked = False
+        if self.refused:
+            self._wait(Phase.LINGER, LINGER_SECONDS)
+        elif self.current is None:
+            self._wait(Phase.IDLE, self.site.limits.idle_timeout)
+            self._go_on()
+        else:
+            self._wait(Phase.ANSWER, inf)
+            if self._producer is not None:
+                self._producer.resumeProducing()
 
-    def rawDataReceived(self, data: bytes) -> None:
-        """Take a part of the body, unless the request is refused."""
-        if not self.refused:
-            super().rawDataReceived(data)
+    def stopProducing(self) -> None:
+        """The connection is lost."""
+        if self._producer is not None:
+            self._producer.stopProducing()
+
+    # In
+
+    def _read(self, data: bytes) -> None:
+        reader = self.reader
+        reader.feed(data, self.site.clock.seconds())
+        if reader.ready:
+            self._go_on()
+        elif reader.refusal is not None:
+            self.refuse(*reader.refusal)
+        elif reader.in_request:
+            self.phase, self.deadline = Phase.READING, reader.deadline
+            if reader.wants_continue:
+                reader.wants_continue = False
+                self.transport.write(CONTINUE)
+
+    def _go_on(self) -> None:
+        """Answer what is ready, and parse what came meanwhile."""
+        if self._dispatching:
             return
+        self._dispatching = True
+        try:
+            while self.current is None and not (self._blocked or self._closing):
+                if not self._begin_next():
+                    break
+        finally:
+            self._dispatching = False
+
+    def _begin_next(self) -> bool:
+        """Begin to answer the next request; False if there is none."""
+        reader = self.reader
+        if not reader.ready and self._ahead and reader.refusal is None:
+            data, self._ahead = self._ahead, b""
+            self.transport.resumeProducing()
+            self._read(data)
+        if not reader.ready:
+            if reader.refusal is not None:
+                self.refuse(*reader.refusal)
+            elif self._client_done and not self.refused:
+                self._close_done()
+            return False
+        self.current = request = reader.ready.popleft()
+        self.phase, self.deadline = Phase.ANSWER, inf
+        request.process()
+        return True
+
+    def _discard(self, data: bytes) -> None:
         self._discarded += len(data)
         if self._discarded > LINGER_BYTES:
             self.transport.abortConnection()
 
-    def headerReceived(self, line: bytes) -> bool:
-        """Take a header, unless it makes no sense."""
-        try:
-            return bool(super().headerReceived(line))
-        except ValueError:
-            # Python reads no number of more than 4300 digits.
-            self._respondToBadRequestAndDisconnect()
-            return False
+    # Out
 
-    def allHeadersReceived(self) -> None:
-        """Refuse an announced length before the client is told to go on."""
-        limit = self.site.body_limit
-        if self.length is not None and self.length > limit:
-            self.refuse_length(limit)
-        else:
-            super().allHeadersReceived()
+    def requestDone(self, request: BoundedRequest) -> None:
+        """A request is answered."""
+        self.current = None
+        site = self.site
+        site.held -= len(request.body)
+        if site.on_answer is not None:
+            site.on_answer(request, self)
+        if not request.persistent:
+            self.loseConnection()
+            return
+        if not self._blocked:
+            self.phase = Phase.IDLE
+            self.deadline = site.clock.seconds() + site.limits.idle_timeout
+        if not self._dispatching:
+            self._go_on()
 
-    def allContentReceived(self) -> None:
-        """The request is whole, unless it was refused on the way."""
-        if not self.refused:
-            super().allContentReceived()
+    # Ends
 
-    def checkPersistence(self, request: HTTPRequest, version: bytes) -> bool:
-        """Whether the connection is kept; none is while the site drains."""
-        if self.site.draining:
-            request.responseHeaders.setRawHeaders(b"connection", [b"close"])
-            return False
-        return bool(super().checkPersistence(request, version))
+    def loseConnection(self) -> None:
+        """Close once what was written is sent; a second time does nothing."""
+        if self._closing:
+            return
+        self._closing = True
+        self._wait(Phase.CLOSING, CLOSE_SECONDS)
+        self._stand_down()
+        self.transport.loseConnection()
 
-    def is_idle(self) -> bool:
-        """Whether no request is being read or answered."""
-        return not self.requests
-
-    def is_waiting(self) -> bool:
-        """Whether a request was read, and its answer has not begun."""
-        return self._handlingRequest and not self.requests[0].startedWriting
-
-    def close_after_answer(self) -> None:
-        """Keep the connection for no other request than the one under way."""
-        if self.requests and not self.refused:
-            self.persistent = False
-            headers = self.requests[0].responseHeaders
-            headers.setRawHeaders(b"connection", [b"close"])
-
-    def close_idle(self) -> None:
-        """Close a connection that nothing is going on at."""
-        self.loseConnection()
-        if self.isSecure():
-            self._set_timer(CLOSE_SECONDS, self.transport.abortConnection)
-
-    def refuse_length(self, limit: int) -> None:
-        """Answer 413."""
-        self.refuse(413, f"the request body is larger than {limit} bytes")
+    def abortConnection(self) -> None:
+        """Close now, whatever was not sent."""
+        self.transport.abortConnection()
 
     def refuse(self, status: int, text: str) -> None:
         """Answer a request without reading (the rest of) it, and close.
@@ -217,36 +252,80 @@ class BoundedChannel(HTTPChannel):
         The answer is sent, our side is closed, what still comes is read and
         dropped for a while, and then the connection is cut.
         """
-        if self.refused:
+        if self.refused or self._closing:
             return
         self.refused = True
+        self._ahead = b""
+        self.reader.drop_body()
         body = error_body(text)
-        head = b"HTTP/1.1 %d %s\r\n" % (status, REASONS[status])
-        head += b"".join(b"%s: %s\r\n" % pair for pair in self.site.refusal_headers)
-        head += b"Content-Type: application/json\r\nConnection: close\r\n"
-        head += b"Content-Length: %d\r\n\r\n" % len(body)
-        self.transport.write(head + body)
-        self.setTimeout(None)
-        self.setRawMode()
+        retry = b"Retry-After: 1\r\n" if status == 503 else b""
+        self.transport.write(
+            b"%sContent-Length: %d\r\n%s%s%s%sConnection: close\r\n\r\n%s"
+            % (
+                STATUS_LINES[status],
+                len(body),
+                self.site.date(),
+                self.site.refusal_head,
+                JSON_TYPE,
+                retry,
+                body,
+            )
+        )
+        if self.site.on_refusal is not None:
+            self.site.on_refusal(status, self)
+        self._stand_down()
+        self.transport.resumeProducing()
+        self._half_close()
+
+    def on_deadline(self) -> None:
+        """What was waited for did not come."""
+        phase, self.deadline = self.phase, inf
+        if phase is Phase.READING:
+            self.refuse(408, "the request did not arrive in time")
+        elif phase is Phase.IDLE:
+            self.loseConnection()
+        elif phase is Phase.PROBE:
+            self._probe()
+        else:
+            self.transport.abortConnection()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being read or answered."""
+        return self.current is None and not (
+            self.reader.in_request or self.reader.ready or self._ahead
+        )
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a request was read, and its answer has not begun."""
+        return self.current is not None and not self.current.startedWriting
+
+    def _wait(self, phase: Phase, seconds: float) -> None:
+        self.phase = phase
+        self.deadline = self.site.clock.seconds() + seconds
+
+    def _stand_down(self) -> None:
+        """Be the transport's producer no longer: it closes only without one."""
+        if self._produces:
+            self._produces = False
+            self.transport.unregisterProducer()
+
+    def _half_close(self) -> None:
+        self._wait(Phase.LINGER, LINGER_SECONDS)
         half_close = getattr(self.transport, "loseWriteConnection", None)
         # Under TLS the half-close would be the socket's, behind TLS's back.
         if half_close is None or self.isSecure():
-            half_close = self.loseConnection
-        half_close()
-        self._set_timer(LINGER_SECONDS, self.transport.abortConnection)
-
-    def _set_timer(self, seconds: float, function: Callable[[], object]) -> None:
-        """Call a function later, and no more what was to be called before."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = self.callLater(seconds, function)
-
-    def _close(self) -> None:
-        """The client is done, and so are we, unless it broke off."""
-        if self.requests and not self.refused:
-            self.refuse(400, "the request was cut short")
+            self._closing = True
+            self.transport.loseConnection()
         else:
-            self.loseConnection()
+            half_close()
+
+    def _close_done(self) -> None:
+        """The client is done, and so are we, unless it broke off."""
+        if self.reader.in_request and not self.refused:
+            self.refuse(400, "the request was cut short")
+        self.loseConnection()
 
     def _probe(self) -> None:
         """See whether the client is gone, or has only closed its side.
@@ -256,97 +335,8 @@ class BoundedChannel(HTTPChannel):
         is gone answers the first with a reset, by which the second fails: then
         the connection is lost, and the requests under way are cancelled.
         """
-        request = self.requests[0] if self._handlingRequest else None
+        request = self.current
         if request is None or request.startedWriting:
             return
         if request.clientproto == b"HTTP/1.1":
-            self._send100Continue()
-
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        self.refuse(400, "the request is not well-formed HTTP/1.1")
-
-
-class BoundedSite(Site):
-    """A site whose requests are bounded and that can be drained.
-
-    Args:
-        resource: the root.
-        body_limit: the largest request body, in bytes.
-        refusal_headers: headers that also go with answers to requests that
-            never reach a resource, as (name, value).
-    """
-
-    def __init__(
-        self,
-        resource: IResource,
-        body_limit: int,
-        refusal_headers: tuple[tuple[bytes, bytes], ...] = (),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            resource, BoundedRequest, parsePOSTFormSubmission=False, **kwargs
-        )
-        self.protocol: Any = BoundedChannel
-        self.displayTracebacks = False
-        self.noisy = False
-        self.body_limit = body_limit
-        self.refusal_headers = refusal_headers
-        self.channels: set[BoundedChannel] = set()
-        self.draining = False
-        self._drained: Deferred[None] | None = None
-        self._timers: list[IDelayedCall] = []
-
-    def startFactory(self) -> None:
-        """The first port is opened, perhaps once more: do not drain any longer."""
-        super().startFactory()
-        self.draining = False
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """HTTP/1.1 only: the channel speaks no HTTP/2, even where Twisted could."""
-        return [b"http/1.1"]
-
-    def drain(self) -> Deferred[None]:
-        """Answer what is under way and close every connection.
-
-        A connection that is idle may still send one request within
-        ``DRAIN_GRACE`` seconds, for it may be on the wire already; it is
-        answered, and told that the connection closes. Clients that have neither
-        sent their request nor read their answer after ``DRAIN_LIMIT`` seconds
-        are cut off; those that wait for an answer get it.
-
-        Returns:
-            A Deferred that fires with None when no connection is left.
-        """
-        self.draining = True
-        if not self.channels:
-            return succeed(None)
-        for channel in self.channels:
-            channel.close_after_answer()
-        self._drained = Deferred()
-        self._timers = [
-            self.reactor.callLater(DRAIN_GRACE, self._close_idle),
-            self.reactor.callLater(DRAIN_LIMIT, self._cut_stuck),
-        ]
-        return self._drained
-
-    def tell_drained(self) -> None:
-        """A connection is gone; if it was the last one, draining is over."""
-        if self._drained is not None and not self.channels:
-            for timer in self._timers:
-                if timer.active():
-                    timer.cancel()
-            drained, self._drained = self._drained, None
-            drained.callback(None)
-
-    def _cut_stuck(self) -> None:
-        for channel in list(self.channels):
-            if not channel.is_waiting():
-                channel.transport.abortConnection()
-        if self.channels:
-            again = self.reactor.callLater(DRAIN_LIMIT, self._cut_stuck)
-            self._timers.append(again)
-
-    def _close_idle(self) -> None:
-        for channel in list(self.channels):
-            if channel.is_idle():
-                channel.close_idle()
+            self.transport.write(CONTINUE)

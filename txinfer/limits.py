@@ -29,6 +29,23 @@ def bound(default: float, help: str, least: float = 1) -> Any:
 class DoorLimits:
     """What the HTTP channel takes; ValueError if a value makes no sense."""
 
+    connections: int = bound(10_000, "Connections at once.")
+    # A proxy's connections all come from one address.
+    connections_per_address: int = bound(2_000, "Connections at once of one address.")
+    # What nginx and Apache take: 8 KiB for a line, about twice that for all.
+    uri_size: int = bound(8192, "Longest URL, in bytes.")
+    header_size: int = bound(16384, "Largest headers of a request, in bytes.")
+    header_count: int = bound(100, "Most headers of a request.")
+    # A client that streams 1 KiB at a time is far below it at the body's limit.
+    chunks: int = bound(65536, "Most chunks of a chunked request body.")
+    body_bytes: int = bound(512 * MIB, "Bodies held at once by all, in bytes.")
+    header_timeout: float = bound(10.0, "Seconds for a request's headers.", 0.1)
+    body_timeout: float = bound(30.0, "Seconds for a request's body.", 0.1)
+    write_timeout: float = bound(
+        30.0, "Seconds in which a client has to read on when an answer waits.", 0.1
+    )
+    idle_timeout: float = bound(60.0, "Seconds a connection may stay idle.", 0.1)
+
 
 @attrs.frozen(kw_only=True)
 class CallLimits:

@@ -25,9 +25,9 @@ from twisted.python.failure import Failure
 
 from .describe import lines
 from .errors import InvalidModel
-from .http import BoundedSite
 from .limits import DoorLimits
 from .service import InferenceService
+from .site import BoundedSite
 from .web import CORS_HEADERS
 
 DEFAULT_DOOR = DoorLimits()
@@ -74,6 +74,7 @@ class Server(Service):
         self._places: list[str] = []
         self._site = BoundedSite(
             inference.resource(),
+            door,
             inference.limits.request_size,
             CORS_HEADERS if inference.cors else (),
             reactor=reactor,

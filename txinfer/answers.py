@@ -1,0 +1,103 @@
+"""What requests ask of their channel: to write an answer, whole or in parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet._producer_helpers import _PullToPush
+from twisted.internet.interfaces import IAddress, ISSLTransport
+from twisted.internet.protocol import Protocol
+from twisted.web.http_headers import Headers
+
+from .request import STATUS_LINES, BoundedRequest
+
+
+class AnswerChannel(Protocol):
+    """The sending half of a connection; the contract of Twisted's HTTPChannel.
+
+    ``current`` is the request being answered, ``site`` has ``draining`` and the
+    Date.
+    """
+
+    site: Any
+    transport: Any
+    current: BoundedRequest | None = None
+    _blocked = False
+    _producer: Any = None
+
+    def send_whole(
+        self, request: BoundedRequest, status: int, head: bytes, body: bytes
+    ) -> None:
+        """Write an answer in one piece; see :meth:`BoundedRequest.respond`."""
+        self._end_if_draining(request)
+        end = b"\r\n" if request.persistent else b"Connection: close\r\n\r\n"
+        whole = b"%sContent-Length: %d\r\n%s%s%s%s" % (
+            STATUS_LINES[status],
+            len(body),
+            self.site.date(),
+            head,
+            end,
+            b"" if request.method == b"HEAD" else body,
+        )
+        self.transport.write(whole)
+
+    def writeHeaders(
+        self, version: bytes, code: bytes, reason: bytes, headers: Headers
+    ) -> None:
+        """Write the head of an answer."""
+        request = self.current
+        assert request is not None
+        unbounded = not (headers.hasHeader(b"Content-Length") or request.chunked)
+        if unbounded and int(code) >= 200 and int(code) not in (204, 304):
+            # The close is what ends it (RFC 9112, section 6.3).
+            request.persistent = request.persistent and request.method == b"HEAD"
+        self._end_if_draining(request)
+        lines = [b"HTTP/1.1 ", code, b" ", reason, b"\r\n", self.site.date()]
+        headers.removeHeader(b"Connection")
+        for name, values in headers.getAllRawHeaders():
+            for value in values:
+                lines += (name, b": ", value, b"\r\n")
+        if not request.persistent:
+            lines.append(b"Connection: close\r\n")
+        lines.append(b"\r\n")
+        self.transport.write(b"".join(lines))
+
+    def write(self, data: bytes) -> None:
+        """Write a part of an answer."""
+        self.transport.write(data)
+
+    def writeSequence(self, parts: list[bytes]) -> None:
+        """Write parts of an answer."""
+        self.transport.write(b"".join(parts))
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """A request streams its answer: it is told when the client is slow."""
+        self._producer = producer if streaming else _PullToPush(producer, self.current)
+        if not streaming:
+            self._producer.startStreaming()
+        if self._blocked:
+            self._producer.pauseProducing()
+
+    def unregisterProducer(self) -> None:
+        """The stream is over."""
+        producer, self._producer = self._producer, None
+        if isinstance(producer, _PullToPush):
+            producer.stopStreaming()
+
+    def getPeer(self) -> IAddress:
+        """Where it comes from."""
+        peer: IAddress = self.transport.getPeer()
+        return peer
+
+    def getHost(self) -> IAddress:
+        """Where it leads to."""
+        host: IAddress = self.transport.getHost()
+        return host
+
+    def isSecure(self) -> bool:
+        """Whether it is under TLS."""
+        return bool(ISSLTransport.providedBy(self.transport))
+
+    def _end_if_draining(self, request: BoundedRequest) -> None:
+        if self.site.draining:
+            request.persistent = False

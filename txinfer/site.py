@@ -1,0 +1,204 @@
+"""The site of our own: bounded, JSON to the last error, drainable.
+
+What Twisted's own would do instead: spool a body of any size to disk, answer
+``100 Continue`` to any announced length, refuse bad syntax without a body, wait
+for ever for clients that drip, and serve kept-alive connections on after the
+port is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.web.http import datetimeToString
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+
+from .http import BoundedChannel
+from .limits import CallLimits, DoorLimits
+from .reading import Refusal
+from .request import BoundedRequest
+
+# Seconds between looks at all deadlines. One look costs a fraction of a
+# microsecond a connection; a timer for each request would cost ten.
+TICK = 0.25
+
+# Seconds that an idle kept-alive connection may still use to send a request
+# once draining began: long enough for one that is already on the wire.
+DRAIN_GRACE = 0.5
+
+# Seconds after which draining cuts off clients that drip their request or do not
+# read their answer: they must not hold up a restart. Service managers wait from
+# 10 s (Docker) over 30 s (Kubernetes) to 90 s (systemd) before they kill.
+DRAIN_LIMIT = 25.0
+
+Gate = Callable[[BoundedRequest, int], Refusal | None]
+
+
+def _open(request: BoundedRequest | None, announced: int) -> Refusal | None:
+    """Let every body in."""
+    return None
+
+
+class BoundedSite(Site):
+    """A site whose requests are bounded and that can be drained.
+
+    ``channels`` are the connections, ``held`` the bytes of bodies in memory.
+    ``shortcuts`` maps (verb, target) to what answers such a request directly;
+    a root resource may offer one. ``gate`` is asked before a body is read, with
+    its announced length (0 if it is chunked). ``on_answer`` is called with each
+    answered request and its channel, ``on_refusal`` with the status of each
+    request that no resource saw.
+
+    Args:
+        resource: the root.
+        limits: what the channel takes.
+        body_limit: the largest request body, in bytes.
+        headers: headers that also go with answers to requests that never reach
+            a resource, as (name, value).
+        reactor: for the time.
+    """
+
+    def __init__(
+        self,
+        resource: IResource,
+        limits: DoorLimits | None = None,
+        body_limit: int = CallLimits().request_size,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        *,
+        reactor: Any,
+    ) -> None:
+        super().__init__(resource, reactor=reactor)
+        self.displayTracebacks = False
+        self.noisy = False
+        self.limits = limits or DoorLimits()
+        self.body_limit = body_limit
+        self.refusal_head = b"".join(b"%s: %s\r\n" % pair for pair in headers)
+        self.clock = reactor
+        self.channels: set[BoundedChannel] = set()
+        self.held = 0
+        self.shortcuts: dict[tuple[bytes, bytes], Callable[[Any], object]] = getattr(
+            resource, "shortcuts", {}
+        )
+        self.gate: Gate = _open
+        self.on_answer: Callable[[BoundedRequest, BoundedChannel], object] | None = None
+        self.on_refusal: Callable[[int, BoundedChannel], object] | None = None
+        self.draining = False
+        self._crowds: dict[str, int] = {}
+        self._date = (-1, b"")
+        self._drained: Deferred[None] | None = None
+        self._timers: list[IDelayedCall] = []
+        self._tick: IDelayedCall | None = None
+
+    # Connections
+
+    def buildProtocol(self, addr: IAddress | None) -> BoundedChannel:  # type: ignore[override]
+        """A channel of our own."""
+        channel = BoundedChannel(self)
+        channel.factory = self
+        return channel
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/1.1 only: the channel speaks no HTTP/2, even where Twisted could."""
+        return [b"http/1.1"]
+
+    def startFactory(self) -> None:
+        """The first port is opened, perhaps once more: do not drain any longer."""
+        super().startFactory()
+        self.draining = False
+
+    def enter(self, channel: BoundedChannel) -> str | None:
+        """Know a connection; the reason to send it away if there are too many."""
+        self.channels.add(channel)
+        channel.address = getattr(channel.getPeer(), "host", None)
+        if self._tick is None:
+            self._tick = self.clock.callLater(TICK, self._look)
+        crowd = 0
+        if channel.address is not None:
+            crowd = self._crowds.get(channel.address, 0) + 1
+            self._crowds[channel.address] = crowd
+        if len(self.channels) > self.limits.connections:
+            return "the server has as many connections as it takes"
+        if crowd > self.limits.connections_per_address:
+            return "your address has as many connections as it may"
+        return None
+
+    def leave(self, channel: BoundedChannel) -> None:
+        """Forget a connection; the last one ends draining."""
+        self.channels.discard(channel)
+        crowd = self._crowds.pop(channel.address or "", 0) - 1
+        if crowd > 0:
+            assert channel.address is not None
+            self._crowds[channel.address] = crowd
+        if self.channels:
+            return
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
+        self._tell_drained()
+
+    def date(self) -> bytes:
+        """The Date header's line; made once a second."""
+        now = int(self.clock.seconds())
+        if now != self._date[0]:
+            self._date = now, b"Date: %s\r\n" % datetimeToString(now)
+        return self._date[1]
+
+    def _look(self) -> None:
+        """See to the connections whose deadline has passed."""
+        self._tick = self.clock.callLater(TICK, self._look)
+        now = self.clock.seconds()
+        for channel in [it for it in self.channels if it.deadline <= now]:
+            channel.on_deadline()
+
+    # Draining
+
+    def drain(self) -> Deferred[None]:
+        """Answer what is under way and close every connection.
+
+        A connection that is idle may still send one request within
+        ``DRAIN_GRACE`` seconds, for it may be on the wire already; it is
+        answered, and told that the connection closes. Clients that have neither
+        sent their request nor read their answer after ``DRAIN_LIMIT`` seconds
+        are cut off; those that wait for an answer get it.
+
+        Returns:
+            A Deferred that fires with None when no connection is left.
+        """
+        self.draining = True
+        if not self.channels:
+            return succeed(None)
+        for channel in self.channels:
+            if channel.current is not None:
+                channel.current.persistent = False
+        self._drained = Deferred()
+        self._timers = [
+            self.clock.callLater(DRAIN_GRACE, self._close_idle),
+            self.clock.callLater(DRAIN_LIMIT, self._cut_stuck),
+        ]
+        return self._drained
+
+    def _tell_drained(self) -> None:
+        if self._drained is None:
+            return
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+        drained, self._drained = self._drained, None
+        drained.callback(None)
+
+    def _cut_stuck(self) -> None:
+        for channel in list(self.channels):
+            if not channel.is_waiting:
+                channel.abortConnection()
+        if self.channels:
+            again = self.clock.callLater(DRAIN_LIMIT, self._cut_stuck)
+            self._timers.append(again)
+
+    def _close_idle(self) -> None:
+        for channel in list(self.channels):
+            if channel.is_idle:
+                channel.loseConnection()
