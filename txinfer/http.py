@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .answers import AnswerChannel
-from .reading import Reader
+from .reading import RETRY, Reader
 from .request import JSON_TYPE, STATUS_LINES, BoundedRequest, error_body
 
 # After a refusal the client may still be sending. Reading on for a while lets
@@ -95,7 +95,7 @@ class BoundedChannel(AnswerChannel):
         if crowd is None:
             self._wait(Phase.IDLE, self.site.limits.idle_timeout)
         else:
-            self.refuse(503, crowd)
+            self.refuse(503, crowd, RETRY)
 
     def dataReceived(self, data: bytes) -> None:
         """Parse, or keep for later while a request is being answered."""
@@ -246,7 +246,7 @@ class BoundedChannel(AnswerChannel):
         """Close now, whatever was not sent."""
         self.transport.abortConnection()
 
-    def refuse(self, status: int, text: str) -> None:
+    def refuse(self, status: int, text: str, head: bytes = b"") -> None:
         """Answer a request without reading (the rest of) it, and close.
 
         The answer is sent, our side is closed, what still comes is read and
@@ -258,7 +258,6 @@ class BoundedChannel(AnswerChannel):
         self._ahead = b""
         self.reader.drop_body()
         body = error_body(text)
-        retry = b"Retry-After: 1\r\n" if status == 503 else b""
         self.transport.write(
             b"%sContent-Length: %d\r\n%s%s%s%sConnection: close\r\n\r\n%s"
             % (
@@ -267,7 +266,7 @@ class BoundedChannel(AnswerChannel):
                 self.site.date(),
                 self.site.refusal_head,
                 JSON_TYPE,
-                retry,
+                head,
                 body,
             )
         )

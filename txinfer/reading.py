@@ -37,10 +37,13 @@ ABSOLUTE = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 # A host, with a port or without one (RFC 9110, section 7.2); it may be empty.
 HOST = re.compile(rb"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
 
+# Who is sent away with 503 may come again soon.
+RETRY = b"Retry-After: 1\r\n"
+
 BAD_SYNTAX = "the request is not well-formed HTTP/1.1"
 
-#: A status and a text.
-Refusal = tuple[int, str]
+#: A status, a text, and header lines that belong to them.
+Refusal = tuple[int, str, bytes]
 
 
 class Site(Protocol):
@@ -269,7 +272,7 @@ class Reader:
         if self._held > self._site.body_limit:
             self._refuse_body()
         elif self._site.held > self._limits.body_bytes:
-            self._refuse(503, "the server holds as many bodies as it can")
+            self._refuse(503, "the server holds as many bodies as it can", RETRY)
 
     def _bound_wire(self, count: int) -> None:
         """Count what is never handed out: headers without end, framing.
@@ -284,7 +287,7 @@ class Reader:
         elif self._wire - self._held > FRAMING + FRAMING_PER_CHUNK * self._chunks:
             self._refuse(400, "the body's chunks are mostly framing")
 
-    def _wrong_head(self, version: str) -> Refusal | None:
+    def _wrong_head(self, version: str) -> tuple[int, str] | None:
         """What llhttp lets pass and is not to be taken; None if nothing."""
         fields = self._fields
         if version not in ("1.1", "1.0"):
@@ -305,7 +308,7 @@ class Reader:
             return 417, "the only expectation that is met is 100-continue"
         return self._wrong_target()
 
-    def _wrong_target(self) -> Refusal | None:
+    def _wrong_target(self) -> tuple[int, str] | None:
         """What is wrong with the target; the absolute form becomes a path."""
         target = self._target
         if not TARGET.fullmatch(target):
@@ -329,9 +332,9 @@ class Reader:
         limit = self._site.body_limit
         self._refuse(413, f"the request body is larger than {limit} bytes")
 
-    def _refuse(self, status: int, text: str) -> None:
+    def _refuse(self, status: int, text: str, head: bytes = b"") -> None:
         if self.refusal is None:
-            self.refusal = status, text
+            self.refusal = status, text, head
             self.wants_continue = False
             self.drop_body()
 
