@@ -28,6 +28,7 @@ from txinfer.limits import CallLimits
 from txinfer.models import Servable
 from txinfer.probe import SHOWN
 from txinfer.protocols.native import Dialect
+from txinfer.routing import Api
 from txinfer.tensors import Signature, Tensors
 from txinfer.web import CORS_HEADERS, PREFLIGHT_HEADERS, Root
 
@@ -139,7 +140,7 @@ class Bench:
             self.servable, fetcher, CallLimits(request_size=LIMIT), batch_transpose
         )
         self.root = Root(
-            dialect.router().resource(),
+            Api(dialect.router()),
             CORS_HEADERS if cors else (),
             PREFLIGHT_HEADERS if cors else (),
         )

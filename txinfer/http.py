@@ -264,7 +264,7 @@ class BoundedChannel(AnswerChannel):
                 STATUS_LINES[status],
                 len(body),
                 self.site.date(),
-                self.site.refusal_head,
+                self.site.head,
                 JSON_TYPE,
                 head,
                 body,

@@ -180,7 +180,8 @@ class BoundedRequest(WebRequest):
 
         Args:
             status: the status.
-            head: whole header lines besides Content-Length, Date and Connection.
+            head: header lines besides Content-Length, Date and Connection, and
+                those that the site has on every answer.
             body: the body; not sent in answer to HEAD.
         """
         if self.finished or self._disconnected:
@@ -188,8 +189,23 @@ class BoundedRequest(WebRequest):
         self.code = status
         self.startedWriting = 1
         self.sentLength = len(body)
+        if "responseHeaders" in self.__dict__:
+            head += self._more_lines(head)
+        else:
+            head += self.site.head
         self.channel.send_whole(self, status, head, body)
         self._end()
+
+    def _more_lines(self, head: bytes) -> bytes:
+        """The headers set one by one that are not in a head already."""
+        there = {line.partition(b":")[0].lower() for line in head.splitlines()}
+        there |= {b"content-length", b"connection", b"date"}
+        return b"".join(
+            b"%s: %s\r\n" % (name, value)
+            for name, values in self.responseHeaders.getAllRawHeaders()
+            if name.lower() not in there
+            for value in values
+        )
 
     def finish(self) -> None:
         """The answer is whole."""
@@ -210,8 +226,7 @@ class BoundedRequest(WebRequest):
             # Half an answer can only be cut short.
             self.channel.abortConnection()
             return reason
-        head = self.site.refusal_head + JSON_TYPE
-        self.respond(500, head, error_body("internal error"))
+        self.respond(500, JSON_TYPE, error_body("internal error"))
         return reason
 
     def connectionLost(self, reason: Failure) -> None:

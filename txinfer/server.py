@@ -28,7 +28,6 @@ from .errors import InvalidModel
 from .limits import DoorLimits
 from .service import InferenceService
 from .site import BoundedSite
-from .web import CORS_HEADERS
 
 DEFAULT_DOOR = DoorLimits()
 
@@ -76,7 +75,6 @@ class Server(Service):
             inference.resource(),
             door,
             inference.limits.request_size,
-            CORS_HEADERS if inference.cors else (),
             reactor=reactor,
         )
 

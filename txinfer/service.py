@@ -14,7 +14,6 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
-from twisted.web.resource import Resource
 from zope.interface import implementer
 
 from . import layout
@@ -30,6 +29,7 @@ from .limits import CallLimits, ClientLimits
 from .models import Servable
 from .observe import NOBODY, IObserver
 from .protocols.native import Dialect
+from .routing import Api
 from .static import StaticFiles
 from .tensors import Tensors
 from .urls import fill
@@ -149,7 +149,7 @@ class InferenceService(Service):
             return fail(FetchFailed(NOT_RUNNING))
         return self._life.fetch(url)
 
-    def resource(self) -> Resource:
+    def resource(self) -> Root:
         """The HTTP interface, to be mounted anywhere in a site's tree.
 
         It answers requests while the service runs, and 503 at other times. The
@@ -160,7 +160,7 @@ class InferenceService(Service):
         headers = CORS_HEADERS if self.cors else ()
         preflight = PREFLIGHT_HEADERS if self.cors else ()
         guard = None if self.guard.admits_all else self.guard
-        root = Root(dialect.router().resource(), headers, preflight, guard)
+        root = Root(Api(dialect.router(), guard), headers, preflight, guard)
         if self._static_path is not None:
             root.putChild(STATIC_SEGMENT, StaticFiles(self._static_path))
         return root

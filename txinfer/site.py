@@ -35,6 +35,7 @@ DRAIN_GRACE = 0.5
 # 10 s (Docker) over 30 s (Kubernetes) to 90 s (systemd) before they kill.
 DRAIN_LIMIT = 25.0
 
+Shortcuts = dict[tuple[bytes, bytes], Callable[[Any], object]]
 Gate = Callable[[BoundedRequest, int], Refusal | None]
 
 
@@ -47,18 +48,17 @@ class BoundedSite(Site):
     """A site whose requests are bounded and that can be drained.
 
     ``channels`` are the connections, ``held`` the bytes of bodies in memory.
-    ``shortcuts`` maps (verb, target) to what answers such a request directly;
-    a root resource may offer one. ``gate`` is asked before a body is read, with
-    its announced length (0 if it is chunked). ``on_answer`` is called with each
-    answered request and its channel, ``on_refusal`` with the status of each
-    request that no resource saw.
+    ``on_answer`` is called with each answered request and its channel,
+    ``on_refusal`` with the status of each request that no resource saw.
+
+    The root resource may have ``shortcuts``: what answers (verb, target)
+    directly; ``gate``: asked before a body is read, with its announced length
+    (0 if it is chunked), why not to; and ``head``: header lines of every answer.
 
     Args:
         resource: the root.
         limits: what the channel takes.
         body_limit: the largest request body, in bytes.
-        headers: headers that also go with answers to requests that never reach
-            a resource, as (name, value).
         reactor: for the time.
     """
 
@@ -67,7 +67,6 @@ class BoundedSite(Site):
         resource: IResource,
         limits: DoorLimits | None = None,
         body_limit: int = CallLimits().request_size,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
         *,
         reactor: Any,
     ) -> None:
@@ -76,14 +75,12 @@ class BoundedSite(Site):
         self.noisy = False
         self.limits = limits or DoorLimits()
         self.body_limit = body_limit
-        self.refusal_head = b"".join(b"%s: %s\r\n" % pair for pair in headers)
         self.clock = reactor
         self.channels: set[BoundedChannel] = set()
         self.held = 0
-        self.shortcuts: dict[tuple[bytes, bytes], Callable[[Any], object]] = getattr(
-            resource, "shortcuts", {}
-        )
-        self.gate: Gate = _open
+        self.shortcuts: Shortcuts = getattr(resource, "shortcuts", {})
+        self.head: bytes = getattr(resource, "head", b"")
+        self.gate: Gate = getattr(resource, "gate", _open)
         self.on_answer: Callable[[BoundedRequest, BoundedChannel], object] | None = None
         self.on_refusal: Callable[[int, BoundedChannel], object] | None = None
         self.draining = False

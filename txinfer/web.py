@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from klein import Klein
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
-from werkzeug.exceptions import HTTPException
 
-from .errors import InferenceError, TooLarge, Unauthorized, UnsupportedMediaType
+from .errors import InferenceError, TooLarge, UnsupportedMediaType
 from .guard import Guard
+from .routing import Shortcuts, header_lines, respond_error
 from .values import dumps
-
-log = Logger()
 
 # The Fetch standard, "CORS protocol": for requests without credentials * stands
 # for every origin and header, but for Authorization, which must be named.
@@ -53,24 +49,6 @@ def reply_error(request: IRequest, status: int, text: str) -> bytes:
     return reply(request, {"error": text}, status)
 
 
-def reply_inference_error(request: IRequest, error: InferenceError) -> bytes:
-    """Answer with an error and the headers that belong to it."""
-    for name, value in error_headers(error):
-        request.setHeader(name, value)
-    return reply_error(request, error.status, str(error))
-
-
-def error_headers(error: InferenceError) -> list[tuple[bytes, bytes]]:
-    """What an error's answer says in its head besides the status."""
-    if isinstance(error, Unauthorized):
-        # Who has sent no key is not told that it was wrong (RFC 6750, section 3.1).
-        wrong = b', error="invalid_token"' if error.given else b""
-        return [(b"WWW-Authenticate", b'Bearer realm="txinfer"' + wrong)]
-    if error.retry_after is not None:
-        return [(b"Retry-After", b"%d" % error.retry_after)]
-    return []
-
-
 def json_body(request: IRequest, limit: int) -> bytes:
     """The body of a request that says it holds JSON, or says nothing.
 
@@ -90,35 +68,11 @@ def json_body(request: IRequest, limit: int) -> bytes:
 
 
 def new_router() -> Klein:
-    """A Klein router that answers every failure in JSON."""
+    """A Klein router whose paths mean what they say."""
     router: Any = Klein()
     # Otherwise //x is redirected to /x, and POST bodies are lost on the way.
     router.url_map.merge_slashes = False
-    router.handle_errors(InferenceError)(_inference_error)
-    router.handle_errors(HTTPException)(_routing_error)
-    router.handle_errors(Exception)(_bug)
     return router  # type: ignore[no-any-return]
-
-
-def _inference_error(request: IRequest, failure: Failure) -> bytes:
-    error = failure.value
-    assert isinstance(error, InferenceError)
-    return reply_inference_error(request, error)
-
-
-def _routing_error(request: IRequest, failure: Failure) -> bytes:
-    """No rule for the path (404) or the verb (405, with ``Allow``)."""
-    error = failure.value
-    assert isinstance(error, HTTPException)
-    for name, value in error.get_headers():
-        if name.lower() in ("allow", "location"):
-            request.setHeader(name.encode(), value.encode())
-    return reply_error(request, error.code or 500, (error.name or "error").lower())
-
-
-def _bug(request: IRequest, failure: Failure) -> bytes:
-    log.failure("A request failed", failure)
-    return reply_error(request, 500, "internal error")
 
 
 class ErrorResource(Resource):
@@ -145,9 +99,9 @@ class Refused(Resource):
         super().__init__()
         self.error = error
 
-    def render(self, request: IRequest) -> bytes:
+    def render(self, request: IRequest) -> int:
         """Answer any verb."""
-        return reply_inference_error(request, self.error)
+        return respond_error(request, self.error)
 
 
 class Root(Resource):
@@ -173,6 +127,22 @@ class Root(Resource):
         self._guard = guard
         self._headers = headers
         self._preflight = preflight
+        self.head = b"".join(b"%s: %s\r\n" % pair for pair in headers)
+        self.shortcuts: Shortcuts = getattr(api, "shortcuts", {})
+
+    def gate(self, request: Any, announced: int) -> tuple[int, str, bytes] | None:
+        """Why not to read the body of a request at the site's root.
+
+        Returns:
+            None to read it; otherwise a status, a text and header lines.
+        """
+        if self._guard is None:
+            return None
+        segment = request.path[1:].partition(b"/")[0]
+        error = self._guard.admit(request, segment)
+        if error is None:
+            return None
+        return error.status, str(error), header_lines(error)
 
     def getChildWithDefault(self, path: bytes, request: IRequest) -> IResource:
         """The folder of that name, or the API with the path given back to it."""
