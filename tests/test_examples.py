@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from examples import digits
 from tests.processes import TWISTD, ServerProcess, call, eventually, serving
@@ -150,6 +151,48 @@ def test_what_is_transparent_is_paper(direct: Namer) -> None:
     assert accuracy(direct, redrawn(on_glass)) > 0.95
 
 
+# How people draw plain digits with a mouse, without lifting it: points of a line,
+# x to the right and y down, in a square of 100.
+STROKES = (
+    "50,10 30,20 22,50 30,80 50,90 70,80 78,50 70,20 50,10",
+    "38,25 52,10 52,90",
+    "24,30 32,14 50,10 68,16 72,32 60,52 25,90 78,90",
+    "26,20 40,10 60,10 72,22 68,40 48,48 70,56 76,72 64,88 42,90 24,80",
+    "65,90 65,10 20,64 82,64",
+    "74,10 32,10 29,45 48,40 68,48 74,66 66,84 46,90 26,82",
+    "64,10 40,28 28,55 28,75 40,90 60,90 72,76 64,58 46,54 30,66",
+    "22,14 78,14 42,90",
+    "66,22 50,12 34,22 38,38 64,58 70,76 50,90 30,76 36,58 62,38 66,22",
+    "70,30 58,14 38,14 26,30 34,50 54,52 70,34 70,60 66,90",
+)
+
+
+@pytest.mark.parametrize("size", [100, 180, 260])
+def test_digits_drawn_on_the_page_are_named_right(direct: Namer, size: int) -> None:
+    def drawn(strokes: str, lean: float) -> bytes:
+        """What the page sends: a square of 280 pixels, a round pen 26 wide."""
+        sheet = Image.new("RGBA", (280, 280), "white")
+        pen = ImageDraw.Draw(sheet)
+        points = [tuple(map(int, pair.split(","))) for pair in strokes.split()]
+        line = [
+            (140 + (x - 50 + lean * (50 - y)) * size / 100, 140 + (y - 50) * size / 100)
+            for x, y in points
+        ]
+        pen.line(line, "black", 26)
+        for point in line:
+            pen.circle(point, 13, "black")
+        file = io.BytesIO()
+        sheet.save(file, "PNG")
+        return file.getvalue()
+
+    images = [
+        (drawn(strokes, lean), digit)
+        for digit, strokes in enumerate(STROKES)
+        for lean in (-0.1, 0.0, 0.1, 0.2)
+    ]
+    assert accuracy(direct, images) > 0.85
+
+
 @pytest.mark.parametrize("file", [b"", b"no image", digits.held_out()[0][0][:50]])
 def test_a_file_that_is_not_an_image_fails(direct: Namer, file: bytes) -> None:
     good = digits.held_out()[0][0]
@@ -254,6 +297,10 @@ def test_the_embedding_application_serves_its_own_routes_and_the_model(
         eventually(lambda: call(f"{url}/api/")[0] == 200)
         with urllib.request.urlopen(f"{url}/shop/read", image, 60) as response:
             assert response.read() == b"That is a seven.\n"
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{url}/shop/read", b"no image", 60)
+        assert refused.value.code == 400
+        assert refused.value.read().startswith(b"Sorry: the model refused this input")
         body = {"image": {"b64": base64.b64encode(image).decode()}}
         status, answer = call(f"{url}/api/names", body)
         assert (status, answer["names"][0]) == (200, "seven")
