@@ -11,11 +11,13 @@ from typing import cast
 
 from klein import Klein
 from twisted.application import service, strports
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from txinfer import InferenceService
+from txinfer.errors import InferenceError
 
 model = InferenceService(os.environ.get("MODEL", ".demo/digits"))
 shop = Klein()
@@ -33,6 +35,13 @@ async def read(request: IRequest) -> str:
     outputs = await model.predict("names", image=[request.content.read()])
     best = cast(bytes, outputs["names"][0, 0])
     return f"That is a {best.decode()}.\n"
+
+
+@shop.handle_errors(InferenceError)
+def sorry(request: IRequest, failure: Failure) -> str:
+    """Whatever keeps the model from answering, in plain words."""
+    request.setResponseCode(failure.value.status)
+    return f"Sorry: {failure.value}.\n"
 
 
 root = Resource()
