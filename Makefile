@@ -1,6 +1,7 @@
 # make demo    serve a model of handwritten digits on http://127.0.0.1:8080/web/
 # make test    run the whole suite
 # make lint    ruff and mypy
+# make bench   how fast it is; wrk is needed (see benchmarks/run.py for ARGS)
 # make wheel   build the package into dist/ and try it in an empty environment
 # make clean   remove all that the others made
 #
@@ -15,7 +16,7 @@ BIN := .venv/bin
 SOURCES := setup.py pyproject.toml
 URL := http://127.0.0.1:$(PORT)
 
-.PHONY: demo test lint wheel clean
+.PHONY: demo test lint bench wheel clean
 .DELETE_ON_ERROR:
 
 demo: .demo/digits.stamp
@@ -36,11 +37,14 @@ lint: .venv/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: .venv/test.stamp
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
 wheel: .venv/test.stamp
 	.ci/wheel $(BIN)/python
 
 clean:
-	rm -rf .venv .demo build dist *.egg-info twisted/plugins/dropin.cache
+	rm -rf .venv .demo .bench build dist *.egg-info twisted/plugins/dropin.cache
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

@@ -1,0 +1,154 @@
+"""One cell of the table: a server under load while its answers are checked."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from .process import NotServing, Server
+from .workloads import Request
+
+WRK = Path(__file__).parent / "wrk.lua"
+
+# Between two checks, in seconds: often enough for a dozen in a short run, and
+# too seldom to be a load of its own.
+CHECK_EVERY = 0.2
+
+# Before the clock runs, in seconds: connections are made, batches grow.
+WARM_UP = 1
+
+HOW_TO_GET_WRK = "wrk is not there; on Debian: apt-get install wrk"
+
+
+@attrs.frozen
+class Reading:
+    """What one run showed: times in ms, ``cpu`` in µs a request, memory in MiB."""
+
+    rate: float
+    p50: float
+    p99: float
+    cpu: float
+    memory: float
+    batch_rows: float | None
+    checked: int
+    failures: int
+
+
+class Checker:
+    """A client beside the load, whose every answer is compared.
+
+    Its rows differ from those of the load: an answer that is somebody else's
+    is seen.
+    """
+
+    def __init__(self, server: Server, requests: list[Request]) -> None:
+        self.checked = 0
+        self.wrong: list[str] = []
+        self._server = server
+        self._requests = requests
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._check)
+
+    def __enter__(self) -> Checker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _check(self) -> None:
+        while not self._stop.wait(CHECK_EVERY):
+            request = self._requests[self.checked % len(self._requests)]
+            try:
+                why = self._server.ask(request)
+            except (OSError, http.client.HTTPException) as error:
+                why = repr(error)
+            self.checked += 1
+            if why is not None:
+                self.wrong.append(why)
+
+
+def drive(
+    server: Server, requests: list[Request], connections: int, seconds: int
+) -> Reading:
+    """Load a server for some seconds and read what it did.
+
+    Raises:
+        NotServing: an answer was wrong.
+    """
+    load, *others = requests
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(load.body)
+        file.flush()
+        url = f"http://127.0.0.1:{server.port}{server.path}"
+        arguments = [file.name, load.wire.media_type]
+        wrk(url, arguments, connections, WARM_UP)
+        runs, cpu = batches(server.port), server.cpu_seconds()
+        with Checker(server, others) as checker:
+            said = wrk(url, arguments, connections, seconds)
+    cpu = server.cpu_seconds() - cpu
+    if checker.wrong:
+        raise NotServing(f"{server.name} answered wrongly: {checker.wrong[0]}")
+    return Reading(
+        rate=(said["requests"] - said["refused"]) / said["seconds"],
+        p50=said["p50"],
+        p99=said["p99"],
+        cpu=cpu * 1e6 / max(1, said["requests"] + checker.checked),
+        memory=server.resident_mib(),
+        batch_rows=_rows_a_batch(runs, batches(server.port)),
+        checked=checker.checked,
+        failures=said["refused"] + said["broken"],
+    )
+
+
+def wrk(url: str, arguments: list[str], connections: int, seconds: int) -> Any:
+    """Run wrk in one thread; what ``wrk.lua`` prints at the end."""
+    program = shutil.which("wrk")
+    if program is None:
+        raise SystemExit(HOW_TO_GET_WRK)
+    command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout=30s"]
+    command += [f"-s{WRK}", url, "--", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def batches(port: int) -> tuple[float, float] | None:
+    """Rows and runs so far, summed over the server's methods; None if unknown.
+
+    Read from the Prometheus histogram of the rows in a batch.
+    """
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = answer.read().decode()
+    except OSError:
+        return None
+    sums = [
+        sum(
+            map(
+                float,
+                re.findall(rf"^\w*batch_rows_{end}(?:{{.*}})? (\S+)$", text, re.M),
+            )
+        )
+        for end in ("sum", "count")
+    ]
+    return (sums[0], sums[1]) if sums[1] else None
+
+
+def _rows_a_batch(
+    before: tuple[float, float] | None, after: tuple[float, float] | None
+) -> float | None:
+    if after is None:
+        return None
+    rows, runs = before or (0.0, 0.0)
+    return (after[0] - rows) / max(1.0, after[1] - runs)

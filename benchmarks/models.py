@@ -1,0 +1,178 @@
+"""The models that are served, built once and kept.
+
+``python -m benchmarks.models NAME`` builds one, with some inputs and the outputs
+that TensorFlow itself gives for them (``cases.npz``), so that the answers of a
+server can be checked.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .places import CACHE, environment, module
+
+#: Rows with answers, of which each has another.
+CASES = 8
+
+#: To be raised when a builder changes: what is kept is built anew then.
+EDITION = "1"
+
+SIDE = 160
+
+Case = tuple[Any, Any]
+
+
+def folder(name: str) -> Path:
+    """Where a model is kept: ``model`` and ``cases.npz`` are in it."""
+    return CACHE / "models" / f"{name}-{EDITION}"
+
+
+def path(name: str) -> str:
+    """The SavedModel of that name, built if it is not there."""
+    kept = folder(name)
+    if not (kept / "cases.npz").exists():
+        print(f"building the model {name}", file=sys.stderr)
+        command = module("benchmarks.models", name)
+        done = subprocess.run(command, capture_output=True, env=environment())
+        if done.returncode:
+            raise SystemExit(done.stderr.decode("utf-8", "replace"))
+    return str(kept / "model")
+
+
+def cases(name: str) -> list[Case]:
+    """Inputs of one row (without the row's dimension), and what they give.
+
+    An image is an array of the bytes of its file.
+    """
+    path(name)
+    with np.load(folder(name) / "cases.npz") as kept:
+        return [(kept[f"x{i}"], kept[f"y{i}"]) for i in range(CASES)]
+
+
+def _tiny(tf: Any) -> tuple[Any, Any, list[Any]]:
+    module = tf.Module()
+    module.scale, module.bias = tf.Variable(0.5), tf.Variable(2.0)
+    spec = tf.TensorSpec([None], tf.float32, "x")
+    run = tf.function(lambda x: {"y": x * module.scale + module.bias}, [spec])
+    return module, run, [np.float32(i) for i in range(CASES)]
+
+
+def _mlp(tf: Any) -> tuple[Any, Any, list[Any]]:
+    random = np.random.default_rng(1)
+    sizes = (784, 512, 256, 10)
+    module = tf.Module()
+    module.layers = [
+        (
+            tf.Variable(random.normal(0, n**-0.5, (n, m)).astype("float32")),
+            tf.Variable(tf.zeros(m)),
+        )
+        for n, m in pairwise(sizes)
+    ]
+
+    def run(x: Any) -> Any:
+        for kernel, bias in module.layers[:-1]:
+            x = tf.nn.relu(x @ kernel + bias)
+        kernel, bias = module.layers[-1]
+        return {"y": x @ kernel + bias}
+
+    spec = tf.TensorSpec([None, 784], tf.float32, "x")
+    inputs = [random.random(784, dtype="float32") for _ in range(CASES)]
+    return module, tf.function(run, [spec]), inputs
+
+
+def _pixels(count: int) -> Any:
+    """Smooth colour pictures with some noise, float32 from 0 to 255."""
+    random = np.random.default_rng(2)
+    across = np.linspace(0, 6, SIDE, dtype="float32")
+    waves = random.uniform(0.3, 3, (count, 3, 2)).astype("float32")
+    rows = np.sin(waves[..., :1] * across)[:, :, :, None]
+    columns = np.cos(waves[..., 1:] * across)[:, :, None, :]
+    pictures = np.moveaxis(rows * columns, 1, -1) * 110 + 128
+    noise = random.normal(0, 6, pictures.shape)
+    return np.clip(pictures + noise, 0, 255).astype("float32")
+
+
+def _mobilenet() -> Any:
+    """MobileNetV2 with random weights whose answers differ from row to row.
+
+    A fresh one's normalizations let its signal die away; they learn the scale of
+    what they see here.
+    """
+    import keras
+
+    keras.utils.set_random_seed(3)
+    net = keras.applications.MobileNetV2(
+        (SIDE, SIDE, 3), weights=None, classifier_activation=None
+    )
+    for layer in net.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    net(_pixels(32) / 127.5 - 1, training=True)
+    return net
+
+
+def _tensor(tf: Any) -> tuple[Any, Any, list[Any]]:
+    module = tf.Module()
+    module.net = _mobilenet()
+    spec = tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32, "x")
+    run = tf.function(lambda x: {"y": module.net(x * 2 - 1)}, [spec])
+    return module, run, list(_pixels(CASES) / np.float32(255))
+
+
+def _image(tf: Any) -> tuple[Any, Any, list[Any]]:
+    module = tf.Module()
+    module.net = _mobilenet()
+
+    def decode(file: Any) -> Any:
+        picture = tf.io.decode_jpeg(file, channels=3)
+        return tf.image.resize(picture, [SIDE, SIDE])
+
+    def run(x: Any) -> Any:
+        pictures = tf.map_fn(decode, x, fn_output_signature=tf.float32)
+        return {"y": module.net(pictures / 127.5 - 1)}
+
+    spec = tf.TensorSpec([None], tf.string, "x")
+    files = [
+        tf.io.encode_jpeg(tf.image.resize(picture, [240, 320]).numpy().astype("uint8"))
+        for picture in _pixels(CASES)
+    ]
+    return module, tf.function(run, [spec]), [file.numpy() for file in files]
+
+
+BUILDERS: dict[str, Callable[[Any], tuple[Any, Any, list[Any]]]] = {
+    "tiny": _tiny,
+    "mlp": _mlp,
+    "image": _image,
+    "tensor": _tensor,
+}
+
+
+def build(name: str, kept: Path) -> None:
+    """Write a model and its cases into a folder."""
+    import tensorflow as tf
+
+    owner, run, inputs = BUILDERS[name](tf)
+    owner.run = run
+    signatures = {"serving_default": run.get_concrete_function()}
+    tf.saved_model.save(owner, str(kept / "model"), signatures=signatures)
+    arrays: dict[str, Any] = {}
+    for i, value in enumerate(inputs):
+        is_file = isinstance(value, bytes)
+        arrays[f"x{i}"] = np.frombuffer(value, np.uint8) if is_file else value
+        arrays[f"y{i}"] = run(tf.constant([value]))["y"].numpy()[0]
+    # Whole or not at all: it is what tells that the model is there.
+    np.savez(kept / "part.npz", **arrays)
+    os.replace(kept / "part.npz", kept / "cases.npz")
+
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:]:
+        build(chosen, folder(chosen))
