@@ -70,6 +70,7 @@ setup(
         "klein>=24.8",
         "numpy>=1.26",
         "orjson>=3.10",
+        "prometheus-client>=0.20",
         "tensorflow>=2.16",
         "treq>=24.9",
         "twisted[tls]>=25.5",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pytest
 
 T = TypeVar("T")
 
@@ -53,6 +56,23 @@ def ended(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=PATIENCE,
     )
+
+
+def needed(command: str, package: str) -> str:
+    """The path of a command that a test needs; without it the test is skipped, but
+    in CI, where it is to be installed, it fails.
+
+    Args:
+        command: its name.
+        package: the Debian package that has it.
+    """
+    path = shutil.which(command)
+    if path is None:
+        message = f"{command} is not installed (Debian package {package})"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
 
 
 def eventually(condition: Callable[[], T]) -> T:

@@ -12,12 +12,12 @@ PACKAGE = Path(__file__).parent.parent / "txinfer"
 
 FLOORS = [
     {"errors", "limits", "trace", "keys", "rates"},
-    {"tensors", "addresses", "graphs", "layout", "observe", "guard"},
-    {"interfaces", "values", "lookup", "request"},
-    {"threads", "calls", "hop", "reading", "answers", "madeup", "failures"},
-    {"waiting", "fetch", "http", "inputs", "routing", "probe"},
-    {"collector", "site", "web", "sample", "savedmodel", "urls"},
-    {"models", "protocols.native", "quiet", "static"},
+    {"tensors", "addresses", "graphs", "layout", "observe", "guard", "headers"},
+    {"interfaces", "values", "lookup", "request", "counts"},
+    {"threads", "calls", "hop", "reading", "answers", "madeup", "failures", "metrics"},
+    {"waiting", "fetch", "http", "inputs", "routing", "probe", "readings"},
+    {"collector", "site", "web", "sample", "savedmodel", "urls", "families"},
+    {"models", "protocols.native", "quiet", "static", "exposition"},
     {"life", "describe"},
     {"service"},
     {"server"},

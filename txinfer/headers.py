@@ -1,0 +1,60 @@
+"""The headers by which a client learns where its call spent its time, and by
+which both sides know it in their logs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from typing import Any
+
+from twisted.web.iweb import IRequest
+
+from .trace import Trace
+
+# What may stand in a request's name that comes from outside: nothing that ends a
+# header, a line of a log or a word of a shell. The longest are traces' of W3C (55).
+ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:/+="
+LONGEST_ID = 128
+
+# Random bytes that tell this process' names from those of others.
+PREFIX_BYTES = 6
+
+_prefix = secrets.token_hex(PREFIX_BYTES).encode()
+_numbers = itertools.count(1)
+
+
+def server_timing(trace: Trace) -> bytes:
+    """The value of ``Server-Timing`` (https://www.w3.org/TR/server-timing/): phases
+    in milliseconds, and how many rows the run had, which the clients shared.
+    """
+    return b'fetch;dur=%.3f, queue;dur=%.3f, run;dur=%.3f, batch;desc="%d rows"' % (
+        trace.fetch_seconds * 1000,
+        trace.queued_seconds * 1000,
+        trace.run_seconds * 1000,
+        trace.batch_rows,
+    )
+
+
+def request_id(request: IRequest) -> bytes:
+    """The name of a request: what ``X-Request-Id`` says if that makes sense, else
+    one of our own. It stays the same.
+    """
+    anyhow: Any = request
+    try:
+        known: bytes = anyhow.known_as
+    except AttributeError:
+        anyhow.known_as = known = _given(request) or new_id()
+    return known
+
+
+def new_id() -> bytes:
+    """A name that no other request has, in this process or elsewhere."""
+    return b"%b-%x" % (_prefix, next(_numbers))
+
+
+def _given(request: IRequest) -> bytes | None:
+    name: bytes | None = request.getHeader(b"x-request-id")
+    if name and len(name) <= LONGEST_ID and not name.translate(None, ID_BYTES):
+        return name
+    return None
