@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -13,15 +15,19 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.test import iosim
 from twisted.trial.unittest import TestCase
 from twisted.web.client import BrowserLikePolicyForHTTPS
 from zope.interface import implementer
 
-from txinfer.errors import FetchFailed
+from txinfer.connection import Body
+from txinfer.errors import BodiesTooLarge, FetchFailed, Unavailable
 from txinfer.fetch import Fetcher, FetchPolicy
+from txinfer.hop import Hop
 from txinfer.limits import FetchLimits
+from txinfer.observe import Fetched, NullObserver
 
 PUBLIC = "8.8.8.8"
 PRIVATE = "10.0.0.1"
@@ -76,6 +82,20 @@ class Server(Protocol):
 
 
 @attrs.define(eq=False)
+class Watcher(NullObserver):
+    """Keeps what became of fetches: outcome, seconds and bytes."""
+
+    seen: list[tuple[Fetched, float, int]] = attrs.field(factory=list)
+
+    def fetched(self, outcome: Fetched, seconds: float, size: int) -> None:
+        self.seen.append((outcome, seconds, size))
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [outcome.value for outcome, _, _ in self.seen]
+
+
+@attrs.define(eq=False)
 class Connection:
     server: Server
     pump: Any
@@ -109,13 +129,18 @@ class Network:
     ):
         self.reactor = MemoryReactorClock()
         self.names = Names(names or {"a.example": [[PUBLIC]]})
-        policy = FetchPolicy(allow, FetchLimits(**limits))
-        self.fetcher = Fetcher(self.reactor, policy, self.names)
+        self.policy = FetchPolicy(allow, FetchLimits(**limits))
+        self.observer = Watcher()
+        self.fetcher = self.fetching(self.names)
         self.results: list[Any] = []
 
-    def fetch(self, url: str = "http://a.example/x") -> Deferred[Any]:
-        fetched: Deferred[Any] = self.fetcher.fetch(url)
-        fetched.addBoth(self.results.append)
+    def fetching(self, resolver: IHostnameResolver) -> Fetcher:
+        return Fetcher(self.reactor, self.policy, resolver, observer=self.observer)
+
+    def fetch(self, *urls: str, client: str = "") -> Deferred[list[bytes]]:
+        """Ask for URLs; the bodies, or the failure, are appended to ``results``."""
+        fetched = self.fetcher.fetch(urls or ["http://a.example/x"], client)
+        fetched.addCallback(self.results.extend).addErrback(self.results.append)
         return fetched
 
     @property
@@ -139,6 +164,9 @@ class Network:
         return Connection(server, pump)
 
     def why(self) -> str:
+        """What was found wrong, which nobody is told before the time is over."""
+        if not self.results:
+            self.reactor.advance(self.policy.limits.url_timeout)
         [failure] = self.results
         assert isinstance(failure, Failure), failure
         assert isinstance(failure.value, FetchFailed), failure
@@ -516,7 +544,7 @@ def test_the_timeout_spans_all_redirects() -> None:
 
 def test_the_timeout_ends_a_look_up() -> None:
     net = Network()
-    net.fetcher = Fetcher(net.reactor, FetchPolicy(), Silent())
+    net.fetcher = net.fetching(Silent())
     net.fetch()
     net.reactor.advance(10)
     assert "not done within 10 seconds" in net.why()
@@ -558,7 +586,7 @@ def test_cancelling_ends_a_look_up_and_an_attempt() -> None:
     for resolver in (None, Silent()):
         net = Network()
         if resolver is not None:
-            net.fetcher = Fetcher(net.reactor, FetchPolicy(), resolver)
+            net.fetcher = net.fetching(resolver)
         fetched = net.fetch()
         fetched.cancel()
         assert cancelled(net)
@@ -574,32 +602,332 @@ def test_fetches_past_the_limit_wait_their_turn() -> None:
     assert cancelled(net)
     net.reactor.advance(9)
     net.accept(0).says(ok(b"0"))
+    net.reactor.advance(0)
     assert len(net.attempts) == 3
     last = net.accept(2)
     assert last.server.request.startswith(b"GET /3 ")
+    # Their waiting is not counted.
     net.reactor.advance(2)
     last.says(ok(b"3"))
-    assert [net.results[1], net.results[3]] == [b"0", b"3"]
+    assert net.results[1] == b"0"
+    assert net.results[-1] == b"3"
 
 
-def test_a_failed_fetch_gives_its_turn_back() -> None:
+def test_a_failed_fetch_gives_its_turn_back_before_it_is_told() -> None:
     net = Network(url_concurrent=1)
     for _ in range(3):
         net.fetch("ftp://a.example/")
     net.fetch()
     assert len(net.attempts) == 1
+    assert net.results == []
+
+
+def test_however_many_fail_at_once_in_turn_none_is_in_the_way_of_another() -> None:
+    net = Network(url_concurrent=1)
+    net.fetch()
+    for number in range(2000):
+        net.fetch(f"ftp://a.example/{number}")
+    net.accept().says(ok(b"body"))
+    for _ in range(2000):
+        net.reactor.advance(0)
+    assert net.observer.outcomes == ["done"] + ["denied"] * 2000
+
+
+def test_clients_take_turns() -> None:
+    net = Network(url_concurrent=1)
+    net.fetch()
+    for number in range(3):
+        net.fetch(f"http://a.example/greedy{number}", client="greedy")
+    net.fetch("http://a.example/other", client="other")
+    asked = []
+    for number in range(5):
+        connection = net.accept(number)
+        asked.append(connection.server.request.split()[1])
+        connection.says(ok(b"body"))
+        net.reactor.advance(0)
+    assert asked == [b"/x", b"/greedy0", b"/other", b"/greedy1", b"/greedy2"]
+
+
+def test_who_has_no_turn_in_time_is_told_to_come_back() -> None:
+    net = Network(url_concurrent=1, url_timeout=10)
+    net.fetch()
+    net.reactor.advance(1)
+    net.fetch(client="other")
+    net.reactor.advance(8)
+    net.accept().says(redirect(b"/again"))
+    net.reactor.advance(0.9)
+    assert net.results == []
+    net.fetch(client="late")
+    net.reactor.advance(0.2)
+    assert isinstance(net.results[0].value, FetchFailed)
+    # The second had its turn at last; the third must wait for it.
+    net.reactor.advance(9.8)
+    [failure] = net.results[1:]
+    assert isinstance(failure.value, Unavailable)
+    assert failure.value.retry_after == 10
+    assert len(net.attempts) == 3
 
 
 def test_close_ends_all_fetches_and_takes_no_more() -> None:
     net = Network(url_concurrent=1)
     net.fetch()
     net.fetch()
+    net.fetch("ftp://a.example/")
     connection = net.accept()
     net.fetcher.close()
     net.fetch()
     assert connection.closed
-    assert [type(failure.value) for failure in net.results] == [FetchFailed] * 3
+    assert [type(failure.value) for failure in net.results] == [FetchFailed] * 4
     assert len(net.attempts) == 1
+    net.reactor.advance(0)
+    assert not net.reactor.getDelayedCalls()
+
+
+# Several at once
+
+
+def test_bodies_come_in_the_order_of_their_urls() -> None:
+    net = Network()
+    net.fetch("http://a.example/0", "http://a.example/1", "http://a.example/2")
+    for number in (1, 2, 0):
+        assert net.results == []
+        net.accept(number).says(ok(b"%d" % number))
+    assert net.results == [b"0", b"1", b"2"]
+
+
+def test_all_urls_of_a_request_are_fetched_at_the_same_time() -> None:
+    net = Network(url_concurrent=5)
+    net.fetch(*(f"http://a.example/{number}" for number in range(8)))
+    assert len(net.attempts) == 5
+
+
+def test_when_one_fails_the_others_go_on_until_it_is_told() -> None:
+    # Whoever serves the others would otherwise learn when it failed.
+    net = Network(url_timeout=10)
+    net.fetch("http://a.example/0", "ftp://a.example/", "http://a.example/2")
+    net.accept(0).says(ok(b"body"))
+    connection = net.accept()
+    net.reactor.advance(9)
+    assert not connection.closed
+    net.reactor.advance(1)
+    assert connection.closed
+    [failure] = net.results
+    assert failure.value.position == 1
+
+
+def test_the_first_url_that_failed_is_named_whichever_failed_first() -> None:
+    net = Network({"a.example": [[PUBLIC]], "inside.example": [[PRIVATE]]})
+    net.fetch("http://a.example/", "ftp://a.example/", "http://inside.example/")
+    net.reactor.advance(3)
+    connection = net.accept()
+    connection.says(ok(b"x")[:-1])
+    connection.hangs_up()
+    net.reactor.advance(7)
+    [failure] = net.results
+    assert failure.value.position == 0
+
+
+def test_bodies_are_not_kept_for_a_request_that_will_fail() -> None:
+    net = Network()
+    net.fetch("http://a.example/0", "http://a.example/1", "http://a.example/2")
+    [errand] = net.fetcher._errands
+    net.accept(0).says(ok(b"body"))
+    assert errand.held == 4
+    net.accept(1).says(ok(b"", b"Content-Encoding: gzip"))
+    assert errand.held == 0
+    net.accept(2).says(ok(b"body"))
+    assert errand.held == 0
+    assert net.results == []
+
+
+def test_who_holds_most_makes_room() -> None:
+    net = Network(url_memory=1000)
+    large, slow, small, done = (f"http://a.example/{name}" for name in "lsmd")
+    net.fetch(large, slow)
+    waiting = net.accept(1)
+    net.fetch(small, slow)
+    net.accept(0).says(ok(b"x" * 900))
+    net.accept(2).says(ok(b"x" * 100))
+    assert net.results == []
+    # One that is complete is not held here.
+    net.fetch(done)
+    net.accept(4).says(ok(b"x" * 2000))
+    assert net.results.pop() == b"x" * 2000
+    net.fetch(done, slow)
+    net.accept(5).says(ok(b"x" * 1))
+    [failure] = net.results
+    assert isinstance(failure.value, Unavailable)
+    assert waiting.closed
+    net.accept(3).says(ok(b"y"))
+    assert net.results[1:] == [b"x" * 100, b"y"]
+
+
+def test_a_request_that_alone_is_too_large_is_told_so() -> None:
+    net = Network(url_memory=1000)
+    net.fetch("http://a.example/0", "http://a.example/1", "http://a.example/2")
+    net.accept(0).says(ok(b"x" * 600))
+    net.accept(1).says(ok(b"x" * 600))
+    [failure] = net.results
+    assert isinstance(failure.value, BodiesTooLarge)
+    assert str(failure.value) == "the URLs lead to more than 1000 bytes"
+    assert failure.value.status == 413
+
+
+# What is learnt from a failure
+
+
+def denied(net: Network) -> None:
+    net.names.table["a.example"] = [[PRIVATE]]
+    net.fetch()
+
+
+def unknown(net: Network) -> None:
+    net.names.table["a.example"] = [[]]
+    net.fetch()
+
+
+def not_followed(net: Network) -> None:
+    net.fetch("file:///etc/passwd")
+
+
+def no_url(net: Network) -> None:
+    net.fetch("http://[::1]/")
+
+
+def refused(net: Network) -> None:
+    net.fetch()
+    factory, connector = net.reactor.tcpClients[0][2], net.reactor.connectors[0]
+    factory.clientConnectionFailed(connector, Failure(ConnectionRefusedError()))
+
+
+def filtered(net: Network) -> None:
+    net.fetch()
+
+
+def silent(net: Network) -> None:
+    net.fetch()
+    net.accept()
+
+
+def not_found(net: Network) -> None:
+    net.fetch()
+    net.accept().says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+
+def no_http(net: Network) -> None:
+    net.fetch()
+    net.accept().says(b"SSH-2.0-OpenSSH\r\n")
+
+
+def too_large(net: Network) -> None:
+    net.fetch()
+    net.accept().says(ok(b"x" * 1001))
+
+
+def led_inside(net: Network) -> None:
+    net.names.table["inside.example"] = [[PRIVATE]]
+    net.fetch()
+    net.accept().says(redirect(b"http://inside.example/"))
+
+
+def led_in_circles(net: Network) -> None:
+    net.fetch()
+    for _ in range(4):
+        net.accept().says(redirect(b"/x"))
+
+
+@pytest.mark.parametrize(
+    ("fail", "outcome"),
+    [
+        (denied, "denied"),
+        (unknown, "failed"),
+        (not_followed, "denied"),
+        (no_url, "denied"),
+        (refused, "failed"),
+        (filtered, "timeout"),
+        (silent, "timeout"),
+        (not_found, "failed"),
+        (no_http, "failed"),
+        (too_large, "too_large"),
+        (led_inside, "denied"),
+        (led_in_circles, "failed"),
+    ],
+)
+def test_every_failure_is_told_when_the_time_is_over_and_no_earlier(
+    fail: Callable[[Network], None], outcome: str
+) -> None:
+    net = Network(url_timeout=8, url_size=1000)
+    fail(net)
+    for _ in range(31):
+        net.reactor.advance(0.25)
+        assert net.results == []
+    if outcome != "timeout":
+        assert net.observer.outcomes == [outcome]
+    net.reactor.advance(0.25)
+    [failure] = net.results
+    assert failure.value.outcome == outcome
+    assert net.observer.outcomes == [outcome]
+    assert not net.reactor.getDelayedCalls()
+
+
+def test_a_failure_that_waits_to_be_told_holds_nothing_that_was_read() -> None:
+    def of_fetches() -> list[object]:
+        return [each for each in gc.get_objects() if isinstance(each, (Body, Hop))]
+
+    before = of_fetches()
+    net = Network(url_size=1000)
+    net.fetch()
+    connection = net.accept()
+    connection.says(CHUNKED)
+    kept = [weakref.ref(each) for each in of_fetches() if each not in before]
+    assert len(kept) == 2
+    connection.says(chunks(b"x" * 1001, 100))
+    assert net.observer.outcomes == ["too_large"]
+    del connection
+    net.reactor.tcpClients.clear()
+    net.reactor.connectors.clear()
+    gc.collect()
+    assert net.results == []
+    assert [ref() for ref in kept] == [None, None]
+
+
+def test_what_became_of_a_fetch_is_counted_and_timed() -> None:
+    net = Network()
+    net.fetch()
+    net.reactor.advance(2)
+    net.accept().says(ok(b"body"))
+    net.fetch()
+    net.reactor.advance(1)
+    connection = net.accept()
+    connection.says(ok(b"body")[:-1])
+    connection.hangs_up()
+    net.fetch().cancel()
+    assert net.observer.seen == [
+        (Fetched.DONE, 2, 4),
+        (Fetched.FAILED, 1, 3),
+        (Fetched.CANCELLED, 0, 0),
+    ]
+
+
+def test_the_log_has_the_reason_but_not_of_everything() -> None:
+    net = Network({"a.example": [[PRIVATE]]})
+    with capturedLogs() as logs:
+        for _ in range(1000):
+            net.fetch()
+        told = [formatEvent(event) for event in logs]
+    assert told[0] == (
+        "A URL was not fetched (denied): 'http://a.example/x': 'a.example' leads to "
+        "a denied address: IPv4Address(type='TCP', host='10.0.0.1', port=80)"
+    )
+    assert len(told) == 50
+    assert net.observer.outcomes == ["denied"] * 1000
+
+
+def test_a_client_that_is_gone_is_not_logged() -> None:
+    net = Network()
+    with capturedLogs() as logs:
+        net.fetch().cancel()
+    assert not logs
 
 
 def test_the_log_is_not_told_the_query() -> None:
@@ -689,7 +1017,7 @@ class OnLoopback(TestCase):
 
     def fetcher(self, *allow: str, https: Any = None) -> Fetcher:
         fetcher = Fetcher(
-            self.reactor, FetchPolicy(allow, FetchLimits(url_timeout=5)), https=https
+            self.reactor, FetchPolicy(allow, FetchLimits(url_timeout=0.5)), https=https
         )
         self.addCleanup(fetcher.close)
         return fetcher
@@ -699,15 +1027,15 @@ class OnLoopback(TestCase):
         assert len(DISGUISED) == 49
         for url in DISGUISED:
             fetched = fetcher.fetch(
-                url.replace("%d", str(self.port)).replace("%%", "%")
+                [url.replace("%d", str(self.port)).replace("%%", "%")]
             )
             await self.assertFailure(fetched, FetchFailed)
         assert self.served.count == 0
 
     async def test_allowed_by_range_and_by_host(self) -> None:
         for allow, host in (("127.0.0.0/8", "127.1"), ("localhost", "localhost")):
-            body = await self.fetcher(allow).fetch(f"http://{host}:{self.port}/")
-            assert body == b"body"
+            bodies = await self.fetcher(allow).fetch([f"http://{host}:{self.port}/"])
+            assert bodies == [b"body"]
         assert self.served.count == 2
 
     async def test_an_endless_body_is_stopped_and_the_connection_closed(self) -> None:
@@ -715,13 +1043,13 @@ class OnLoopback(TestCase):
         endless.noisy = False
         endless.lost = Deferred()
         url = f"http://127.0.0.1:{self.listen(endless)}/"
-        fetched = self.fetcher("127.0.0.1").fetch(url)
+        fetched = self.fetcher("127.0.0.1").fetch([url])
         error = await self.assertFailure(fetched, FetchFailed)
         assert "larger than" in str(error)
         await endless.lost
 
     async def test_a_name_that_does_not_exist(self) -> None:
-        fetched = self.fetcher().fetch("http://does-not-exist.invalid/")
+        fetched = self.fetcher().fetch(["http://does-not-exist.invalid/"])
         await self.assertFailure(fetched, FetchFailed)
 
     async def test_https_needs_a_trusted_certificate(self) -> None:
@@ -733,12 +1061,12 @@ class OnLoopback(TestCase):
         ).listen(self.served)
         self.addCleanup(port.stopListening)
         url = f"https://localhost:{port.getHost().port}/"
-        untrusted = self.fetcher("127.0.0.0/8", "localhost").fetch(url)
+        untrusted = self.fetcher("127.0.0.0/8", "localhost").fetch([url])
         error = await self.assertFailure(untrusted, FetchFailed)
         assert "certificate verify failed" in str(error)
         trusting = BrowserLikePolicyForHTTPS(trustRoot=key)
         fetcher = self.fetcher("localhost", https=trusting)
-        assert await fetcher.fetch(url) == b"body"
+        assert await fetcher.fetch([url]) == [b"body"]
 
 
 def self_signed() -> Any:

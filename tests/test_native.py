@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -102,20 +102,28 @@ METHODS: dict[str, tuple[Signature, Function]] = {
 @implementer(IFetcher)
 @attrs.define(eq=False)
 class Shelf:
-    """A fetcher of what is in ``bodies``; what is None there is still coming."""
+    """A fetcher of what is in ``bodies``; what is None there is still coming.
+
+    ``coming`` are the fetches of which something is.
+    """
 
     bodies: dict[str, bytes | None] = attrs.field(factory=dict)
     fetched: list[str] = attrs.field(factory=list)
-    coming: list[Deferred[bytes]] = attrs.field(factory=list)
+    clients: list[str] = attrs.field(factory=list)
+    coming: list[Deferred[list[bytes]]] = attrs.field(factory=list)
     cancelled: list[str] = attrs.field(factory=list)
 
-    def fetch(self, url: str) -> Deferred[bytes]:
-        self.fetched.append(url)
-        body = self.bodies.get(url, b"")
-        if body is None:
-            self.coming.append(Deferred(lambda _: self.cancelled.append(url)))
+    def fetch(self, urls: Sequence[str], client: str = "") -> Deferred[list[bytes]]:
+        self.fetched += urls
+        self.clients.append(client)
+        bodies = [self.bodies.get(url, b"") for url in urls]
+        if b"" in bodies:
+            position = bodies.index(b"")
+            return fail(FetchFailed("10.0.0.1 is secret", "denied", position))
+        if None in bodies:
+            self.coming.append(Deferred(lambda _: self.cancelled.extend(urls)))
             return self.coming[-1]
-        return succeed(body) if body else fail(FetchFailed("10.0.0.1 is secret"))
+        return succeed([body for body in bodies if body])
 
 
 class Bench:
@@ -544,13 +552,12 @@ def test_urls_are_fetched_once_each_and_put_where_they_were() -> None:
     assert bench.call("/upper_any", {"text": B}) == {"out": "BB"}
 
 
-def test_a_call_waits_for_all_its_urls() -> None:
-    shelf = Shelf({"http://a": None, "http://b": None})
+def test_a_call_waits_for_its_urls() -> None:
+    shelf = Shelf({"http://a": None, "http://b": b"b"})
     bench = Bench(fetcher=shelf).load()
     connection = bench.begin("/upper", {"text": [A, B]})
-    shelf.coming[1].callback(b"b")
     assert not bench.threads.started
-    shelf.coming[0].callback(b"a")
+    shelf.coming[0].callback([b"a", b"b"])
     bench.threads.finish()
     assert connection.answer().value == {"out": ["A", "B"]}
 
@@ -573,11 +580,17 @@ def test_a_fetch_that_fails_is_told_by_input_and_index_without_a_reason(
     assert text == f"input 'text'{place}: the URL could not be fetched"
 
 
-def test_when_a_fetch_fails_the_others_are_stopped() -> None:
-    shelf = Shelf({"http://a": None})
+def test_fetches_know_for_whom_they_are() -> None:
+    shelf = Shelf({"http://a": b"a"})
     bench = Bench(fetcher=shelf).load()
-    assert "[1]" in bench.refuse("/upper", {"text": [A, B]})
-    assert shelf.cancelled == ["http://a"]
+    for path, value in (
+        ("/upper", {"text": A}),
+        ("/upper", {"text": [A]}),
+        ("/upper", [{"text": A}]),
+        ("/upper_any", [{"text": A}]),
+    ):
+        bench.call(path, value)
+    assert shelf.clients == ["192.168.1.1"] * 4
 
 
 def test_when_the_client_hangs_up_fetches_are_stopped() -> None:
@@ -623,7 +636,7 @@ def test_the_calls_of_a_request_share_their_urls() -> None:
     connection = bench.begin("/upper_any", [{"text": A}, {"text": B}, {"text": A}])
     assert shelf.fetched == ["http://a", "http://b"]
     assert not bench.threads.started
-    shelf.coming[0].callback(b"a")
+    shelf.coming[0].callback([b"a", b"b"])
     bench.threads.finish()
     assert connection.answer().value == [{"out": "A"}, {"out": "B"}, {"out": "A"}]
     assert shelf.fetched == ["http://a", "http://b"]

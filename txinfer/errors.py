@@ -7,6 +7,8 @@ What is fit only for an operator travels as the exception's ``__cause__``.
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class InferenceError(Exception):
     """A call that was not answered; the base of all below.
@@ -135,6 +137,19 @@ class RateLimited(InferenceError):
         self.retry_after = retry_after
 
 
+class BodiesTooLarge(InferenceError):
+    """The URL inputs of a request lead to more than the server holds.
+
+    Args:
+        limit: the most that is held, in bytes.
+    """
+
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the URLs lead to more than {limit} bytes")
+
+
 class UnsupportedMediaType(InferenceError):
     """The request body is in a form the server does not read."""
 
@@ -202,12 +217,28 @@ class DeadlineExceeded(InferenceError):
         super().__init__("the deadline passed before the answer was there")
 
 
+# The words of observe.Fetched for what is not done.
+FetchOutcome = Literal["denied", "failed", "timeout", "too_large", "cancelled"]
+
+
 class FetchFailed(Exception):
     """A URL input was denied or could not be fetched.
 
     Its text is for the log. A client is told only that the fetch failed, so
     that nobody can map a network by the answers.
+
+    Args:
+        why: what happened, in words.
+        outcome: what observers are told.
+        position: of the URL among those that were asked for together.
     """
+
+    def __init__(
+        self, why: str, outcome: FetchOutcome = "failed", position: int = 0
+    ) -> None:
+        super().__init__(why)
+        self.outcome = outcome
+        self.position = position
 
 
 class InvalidModel(Exception):

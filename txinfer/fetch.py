@@ -5,52 +5,55 @@ rules closes a door that a plain ``treq.get`` leaves open:
 
 - addresses are checked when a name is resolved and once more when a connection
   stands (:mod:`txinfer.addresses`), for the first URL and for each redirect;
-- redirects are followed here, one request each, since Twisted's
-  ``RedirectAgent`` resolves the second relative one against the first URL
-  (https://github.com/twisted/twisted/issues/8265) and leaves the connection of
-  each redirect open, paused, with its body unread;
 - a body comes as it is: ``Accept-Encoding: identity``, and an answer with a
   ``Content-Encoding`` is refused, as treq unzips without a bound;
 - only a body whose end was announced and reached counts. One that is ended by
   closing the connection, as HTTP/1.0 does it, is refused: half an image would
   look like a whole one;
 - a connection serves one request and is closed. Keeping it would save a
-  handshake, and would let what was checked outlive its check.
+  handshake, and would let what was checked outlive its check;
+- a failure is told when the time for the fetch is over and no earlier, whatever
+  it was: how fast it comes would tell a closed port from one that is filtered,
+  and a host that exists from one that does not.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
+from math import ceil
 from typing import Any
-from urllib.parse import urljoin
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IHostnameResolver
-from twisted.python.failure import Failure
-from twisted.web.client import (
-    BrowserLikePolicyForHTTPS,
-    HostnameCachingHTTPSPolicy,
-    ResponseFailed,
-)
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.web.client import BrowserLikePolicyForHTTPS, HostnameCachingHTTPSPolicy
 from twisted.web.iweb import IPolicyForHTTPS
 
 from .addresses import AddressRules, parse_allow
-from .errors import FetchFailed, clip
-from .hop import Hop
+from .chain import Chain, shown
+from .errand import Errand
+from .errors import BodiesTooLarge, FetchFailed, Unavailable
 from .limits import FetchLimits
 from .lookup import ThreadedResolver
+from .observe import NOBODY, Fetched, IObserver
+from .rates import RateLimiter
+from .turns import Turns
 
 __all__ = ["FetchPolicy", "Fetcher", "parse_allow"]
 
-# The redirects (RFC 9110, section 15.4); 300, 304 and 305 are none to follow.
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
 DEFAULT_LIMITS = FetchLimits()
 
-# A line of the log holds no more than this of one text, in characters.
-SHOWN = 200
+# Threads for look-ups, for each fetch under way. One that hangs outlives its
+# fetch: getaddrinfo asks three name servers twice, for 5 s each (resolv.conf(5)).
+# With the default time for a fetch that is three times as long.
+LOOK_UPS = 4
+
+# Lines of the log: in the long run a second, and at once. Strangers cause them.
+LINES_PER_SECOND = 2
+LINES_AT_ONCE = 50
 
 
 def _as_tuple(allow: Iterable[str]) -> tuple[str, ...]:
@@ -88,7 +91,10 @@ class Fetcher:
         resolver: asked for the addresses of a host, literal ones included; by
             default ``getaddrinfo`` in threads of this fetcher's own.
         https: who is trusted; by default the platform's trust roots.
+        observer: is told what became of each fetch, when it is known here.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -96,36 +102,55 @@ class Fetcher:
         policy: FetchPolicy,
         resolver: IHostnameResolver | None = None,
         https: IPolicyForHTTPS | None = None,
+        observer: IObserver = NOBODY,
     ) -> None:
         self._reactor = reactor
         self._limits = policy.limits
         self._rules = AddressRules.from_allow(policy.allow)
-        self._look_ups = ThreadedResolver(reactor, self._limits.url_concurrent)
+        threads = LOOK_UPS * self._limits.url_concurrent
+        self._look_ups = ThreadedResolver(reactor, threads)
         self._resolver = resolver or self._look_ups
         # Reading the platform's roots takes tens of milliseconds: once a host.
         platform: Any = BrowserLikePolicyForHTTPS  # without annotations
         self._https = HostnameCachingHTTPSPolicy(https or platform())
-        self._slots = DeferredSemaphore(self._limits.url_concurrent)
-        self._running: set[Deferred[bytes]] = set()
+        self._observer = observer
+        self._turns = Turns(reactor, self._limits.url_concurrent)
+        self._lines = RateLimiter(reactor, LINES_PER_SECOND, LINES_AT_ONCE)
+        self._errands: set[Errand] = set()
         self._closed = False
 
-    def fetch(self, url: str) -> Deferred[bytes]:
-        """GET one URL.
+    def fetch(self, urls: Sequence[str], client: str = "") -> Deferred[list[bytes]]:
+        """GET URLs, all at the same time as far as there are turns.
+
+        Args:
+            urls: what is wanted; at least one, and none of them twice.
+            client: for whom; clients take turns.
 
         Returns:
-            A Deferred that fires with the body, or fails with
-            :class:`~txinfer.errors.FetchFailed`, whose text is for the log.
-            Cancelling it ends the fetch, waiting or running, and closes its
-            connections; it then fails with ``CancelledError``.
+            A Deferred that fires with the bodies, in the order of the URLs, or
+            fails: with :class:`~txinfer.errors.FetchFailed`, ``url_timeout``
+            seconds after the turn of a URL that could not be fetched; with
+            :class:`~txinfer.errors.Unavailable` if a URL has had no turn in that
+            time, or too much is held for requests that still wait; with
+            :class:`~txinfer.errors.BodiesTooLarge`. Cancelling it ends all its
+            fetches, waiting or running, and closes their connections.
 
         Hosts that treq's URL parser cannot encode are refused, public or not:
         IPv6 literals, and names with an underscore.
         """
-        running: Deferred[bytes] = self._slots.run(self._within_time, url)
-        self._running.add(running)
-        running.addBoth(self._no_longer, running)
-        running.addErrback(_explain, url)
-        return _detached(running)
+        if self._closed:
+            return fail(FetchFailed("the fetcher is closed", "cancelled"))
+        errand = Errand(len(urls))
+        self._errands.add(errand)
+        errand.answer.addBoth(self._no_longer, errand)
+        for position, url in enumerate(urls):
+            fetched = Deferred.fromCoroutine(self._fetch(errand, position, url, client))
+            errand.fetches.append(
+                fetched.addCallbacks(
+                    partial(self._arrived, errand, position), errand.fail
+                )
+            )
+        return errand.answer
 
     def close(self) -> None:
         """End all fetches, each with ``FetchFailed``, and take no more.
@@ -134,91 +159,85 @@ class Fetcher:
         does not keep the process alive.
         """
         self._closed = True
-        for running in list(self._running):
-            running.cancel()
+        for errand in list(self._errands):
+            errand.fail(FetchFailed("the fetcher is closed", "cancelled"))
         self._look_ups.stop()
 
-    def _no_longer(self, result: Any, running: Deferred[bytes]) -> Any:
-        self._running.discard(running)
+    def _no_longer(self, result: Any, errand: Errand) -> Any:
+        self._errands.discard(errand)
         return result
 
-    def _within_time(self, url: str) -> Deferred[bytes]:
-        def too_late(_: object, seconds: float) -> bytes:
-            raise FetchFailed(f"not done within {seconds:g} seconds")
+    async def _fetch(
+        self, errand: Errand, position: int, url: str, client: str
+    ) -> bytes:
+        """One body, or the FetchFailed that the client may hear of, when it may."""
+        seconds = self._limits.url_timeout
+        await self._turns.take(client).addTimeout(seconds, self._reactor, _no_turn)
+        due = self._reactor.seconds() + seconds
+        try:
+            got = await self._attempt(errand, url)
+        finally:
+            self._turns.give_back()
+        if isinstance(got, bytes):
+            return got
+        got.position = position
+        errand.spoil(got)
+        left = due - self._reactor.seconds()
+        if left > 0 and not errand.is_over:
+            await deferLater(self._reactor, left)
+        raise errand.failure or got
 
-        if self._closed:
-            raise FetchFailed("the fetcher is closed")
-        body = Deferred.fromCoroutine(self._follow(url))
-        return body.addTimeout(self._limits.url_timeout, self._reactor, too_late)
+    async def _attempt(self, errand: Errand, url: str) -> bytes | FetchFailed:
+        """One body, or why not; logged and counted.
 
-    async def _follow(self, url: str) -> bytes:
-        for _ in range(self._limits.url_redirects + 1):
-            hop = self._hop()
-            try:
-                response = await hop.get(url)
-                if response.code not in REDIRECTS:
-                    return await hop.body(response)
-                url = _redirected(url, response)
-            except Exception as error:
-                raise FetchFailed(hop.refusal or _in_words(error)) from error
-            finally:
-                hop.abort()
-        raise FetchFailed(f"more than {self._limits.url_redirects} redirects")
-
-    def _hop(self) -> Hop:
-        return Hop(
-            self._reactor,
-            self._limits.url_size,
-            self._rules,
-            self._resolver,
-            self._https,
+        The error is returned and not raised: what is raised keeps all that was
+        read alive until it is forgotten.
+        """
+        started = self._reactor.seconds()
+        chain = Chain(
+            self._reactor, self._limits, self._rules, self._resolver, self._https
         )
+        got: bytes | FetchFailed
+        try:
+            got = await Deferred.fromCoroutine(chain.get(url)).addTimeout(
+                self._limits.url_timeout, self._reactor, _too_late
+            )
+            outcome = Fetched.DONE
+        except FetchFailed as error:
+            # How the layers below report that they were cancelled differs.
+            kind = "cancelled" if errand.is_over else error.outcome
+            got = FetchFailed(f"{shown(url)}: {error}", kind)
+            outcome = Fetched(kind)
+            self._tell(got)
+        self._observer.fetched(outcome, self._reactor.seconds() - started, chain.size)
+        return got
+
+    def _tell(self, failed: FetchFailed) -> None:
+        if failed.outcome != "cancelled" and not self._lines.take(""):
+            self.log.info(
+                "A URL was not fetched ({outcome}): {why}",
+                outcome=failed.outcome,
+                why=str(failed),
+            )
+
+    def _arrived(self, errand: Errand, position: int, body: bytes) -> None:
+        """Take a body in; if all requests hold too much, drop who holds most."""
+        errand.put(position, body)
+        limit = self._limits.url_memory
+        while sum(each.held for each in self._errands) > limit:
+            largest = max(self._errands, key=lambda each: each.held)
+            largest.fail(
+                BodiesTooLarge(limit) if largest.held > limit else _too_much(1)
+            )
 
 
-def _redirected(url: str, response: Any) -> str:
-    """The URL that a redirect from ``url`` leads to (RFC 9110, section 10.2.2)."""
-    places: list[bytes] = response.headers.getRawHeaders(b"Location", [])
-    if len(places) != 1:
-        raise FetchFailed(f"a redirect with {len(places)} locations")
-    return urljoin(url, places[0].decode("utf-8"))
+def _too_late(_: object, seconds: float) -> bytes:
+    raise FetchFailed(f"not done within {seconds:g} seconds", "timeout")
 
 
-def _explain(failure: Failure, url: str) -> bytes:
-    """Name the URL; raises FetchFailed whatever it was that failed."""
-    raise FetchFailed(f"{_shown(url)}: {_in_words(failure.value)}") from failure.value
+def _no_turn(_: object, seconds: float) -> None:
+    raise _too_much(ceil(seconds))
 
 
-def _in_words(error: BaseException | None) -> str:
-    if isinstance(error, FetchFailed):
-        return str(error)
-    if isinstance(error, CancelledError):
-        return "cancelled"
-    if isinstance(error, ResponseFailed):
-        reasons: list[Failure] = error.reasons
-        return "; ".join(_in_words(reason.value) for reason in reasons)
-    return f"{type(error).__name__} {clip(str(error), SHOWN)}"
-
-
-def _shown(url: str) -> str:
-    """A URL for the log: without its password and query, where secrets stand."""
-    return clip(re.sub("//[^/#]*@", "//", url.partition("?")[0]), SHOWN)
-
-
-def _detached(running: Deferred[bytes]) -> Deferred[bytes]:
-    """A Deferred for the caller, who learns at once that it was cancelled.
-
-    How the layers below report a cancelled step differs from layer to layer.
-    """
-
-    def cancel(answer: Deferred[bytes]) -> None:
-        answer.errback(CancelledError())
-        running.cancel()
-
-    answer: Deferred[bytes] = Deferred(cancel)
-
-    def pass_on(result: Any) -> None:
-        if not answer.called:
-            answer.callback(result)
-
-    running.addBoth(pass_on)
-    return answer
+def _too_much(retry_after: int) -> Unavailable:
+    return Unavailable("too many URLs are being fetched", retry_after)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
@@ -142,10 +142,17 @@ class IThreads(Interface):
 class IFetcher(Interface):
     """Where the bodies of URL inputs come from."""
 
-    def fetch(url: str) -> Deferred[bytes]:
-        """Fetch one URL.
+    def fetch(urls: Sequence[str], client: str = "") -> Deferred[list[bytes]]:
+        """Fetch all the URLs of a request, none of which is there twice.
+
+        Args:
+            urls: what is wanted; at least one.
+            client: for whom; clients take turns.
 
         Returns:
-            A Deferred that fires with the whole body, or fails with
-            :class:`~txinfer.errors.FetchFailed`. Cancelling it stops the fetch.
+            A Deferred that fires with the whole bodies, in the order of the
+            URLs, or fails with :class:`~txinfer.errors.FetchFailed`, which has
+            the ``position`` of a URL that could not be fetched, or with an
+            :class:`~txinfer.errors.InferenceError`. Cancelling it stops all
+            fetches.
         """

@@ -6,7 +6,7 @@ life still ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from twisted.internet.defer import Deferred, fail
@@ -54,7 +54,9 @@ class Life:
         self._reactor = reactor
         self._path = path
         self._threads = ModelThreads(reactor, threads)
-        self._fetcher = None if fetch is None else Fetcher(reactor, fetch)
+        self._fetcher = (
+            None if fetch is None else Fetcher(reactor, fetch, observer=observer)
+        )
         self.collector = Collector(self._threads, reactor, policy, observer)
         self.servable = Servable(load, self._threads, self.collector)
         self._outcome: Failure | Literal["loaded"] | None = None
@@ -75,11 +77,11 @@ class Life:
         self._tell_waiting()
         return ready
 
-    def fetch(self, url: str) -> Deferred[bytes]:
-        """Fetch a URL input; see :class:`~txinfer.interfaces.IFetcher`."""
+    def fetch(self, urls: Sequence[str], client: str = "") -> Deferred[list[bytes]]:
+        """Fetch URL inputs; see :class:`~txinfer.interfaces.IFetcher`."""
         if self._fetcher is None:
             return fail(FetchFailed("URLs are not taken"))
-        return self._fetcher.fetch(url)
+        return self._fetcher.fetch(urls, client)
 
     async def end(self) -> None:
         """Take no more calls, answer those that were taken, free the model."""

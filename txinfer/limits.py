@@ -65,12 +65,17 @@ class FetchLimits:
     # Name servers are asked again after 5 s: a lost packet must not be fatal.
     url_timeout: float = bound(
         10.0,
-        "Seconds for a whole fetch.",
+        "Seconds for a whole fetch; a failed one is answered when they are over.",
         least=0.01,
     )
     url_redirects: int = bound(3, "Most redirects followed in one fetch.", least=0)
     # Times the largest body, this is what fetches hold in memory.
     url_concurrent: int = bound(16, "Most fetches under way at once.")
+    # A stranger sends 100 bytes and has the server hold 64 bodies.
+    url_memory: int = bound(
+        256 * MIB,
+        "Most bytes of bodies kept for requests that still wait for other URLs.",
+    )
 
 
 @attrs.frozen(kw_only=True)

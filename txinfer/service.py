@@ -6,7 +6,7 @@ nowhere and touches nothing global.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -143,11 +143,11 @@ class InferenceService(Service):
         """See :class:`~txinfer.interfaces.IPredictor`."""
         return self._current().servable.lease(name)
 
-    def fetch(self, url: str) -> Deferred[bytes]:
-        """Fetch a URL input; see :class:`~txinfer.interfaces.IFetcher`."""
+    def fetch(self, urls: Sequence[str], client: str = "") -> Deferred[list[bytes]]:
+        """Fetch URL inputs; see :class:`~txinfer.interfaces.IFetcher`."""
         if self._life is None:
             return fail(FetchFailed(NOT_RUNNING))
-        return self._life.fetch(url)
+        return self._life.fetch(urls, client)
 
     def resource(self) -> Root:
         """The HTTP interface, to be mounted anywhere in a site's tree.
@@ -233,8 +233,7 @@ class InferenceService(Service):
     async def _predict(self, name: str, values: Mapping[str, object]) -> Tensors:
         with self.lease(name) as method:
             inputs = conform_inputs(method.signature, values)
-            source = self._url_source()
-            tensors = await fill(inputs, source, self.limits.url_count)
+            tensors = await fill(inputs, self._url_source(), self.limits)
             return await method.predict(tensors)
 
     def _url_source(self) -> IFetcher | None:

@@ -7,17 +7,14 @@ any of its calls is queued.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import cast
 
 import attrs
 import numpy as np
-from twisted.internet.defer import FirstError, gatherResults
-from twisted.python.failure import Failure
 
 from .errors import FetchFailed, InvalidInput
 from .inputs import Inputs
 from .interfaces import IFetcher
+from .limits import CallLimits
 from .tensors import Array, Tensors
 
 
@@ -44,33 +41,39 @@ class _Hole:
         return InvalidInput("the URL could not be fetched", self.name, place)
 
 
-async def fill(inputs: Inputs, fetcher: IFetcher | None, most: int) -> Tensors:
+async def fill(
+    inputs: Inputs, fetcher: IFetcher | None, limits: CallLimits, client: str = ""
+) -> Tensors:
     """Fetch what is missing from the arrays of a request that is one call.
 
     Args:
         inputs: the arrays, which are written to.
         fetcher: None takes no URLs.
-        most: how many URLs a request may have; one that it has twice is two.
+        limits: how many URLs a request may have; one that it has twice is two.
+        client: for whom; clients take turns.
 
     Raises:
         InvalidInput: there are more, or URLs are not taken here, or one could
-            not be fetched; the last always in the same words, so that nothing
-            about a network can be learnt from them.
-        Unavailable: so much is fetched already that there was no turn for it.
+            not be fetched; the last always in the same words and after the same
+            time, so that nothing about a network can be learnt from it.
+        InferenceError: so much is fetched already that there is no room for it.
     """
-    await _fetch_all(list(_holes(inputs, ())), fetcher, most)
+    await _fetch_all(list(_holes(inputs, ())), fetcher, limits, client)
     return _filled(inputs)
 
 
 async def fill_each(
-    calls: Sequence[Inputs], fetcher: IFetcher | None, most: int
+    calls: Sequence[Inputs],
+    fetcher: IFetcher | None,
+    limits: CallLimits,
+    client: str = "",
 ) -> list[Tensors]:
     """Fetch what is missing from the arrays of a request of several calls.
 
     As :func:`fill`, but the index of an InvalidInput begins with the call's number.
     """
     holes = [h for number, call in enumerate(calls) for h in _holes(call, (number,))]
-    await _fetch_all(holes, fetcher, most)
+    await _fetch_all(holes, fetcher, limits, client)
     return [_filled(call) for call in calls]
 
 
@@ -84,40 +87,24 @@ def _filled(inputs: Inputs) -> Tensors:
     return {name: parsed.array for name, parsed in inputs.items()}
 
 
-async def _fetch_all(holes: list[_Hole], fetcher: IFetcher | None, most: int) -> None:
+async def _fetch_all(
+    holes: list[_Hole], fetcher: IFetcher | None, limits: CallLimits, client: str
+) -> None:
     if not holes:
         return
     if fetcher is None:
         raise holes[0].refused("URLs are not taken here")
-    if len(holes) > most:
-        raise holes[0].refused(f"more than {most} URLs in one request")
+    if len(holes) > limits.url_count:
+        why = f"more than {limits.url_count} URLs in one request"
+        raise holes[0].refused(why)
     wanted: dict[str, list[_Hole]] = {}
     for hole in holes:
         wanted.setdefault(hole.url, []).append(hole)
-    fetches = [
-        fetcher.fetch(url).addCallbacks(partial(_put, same), partial(_refuse, same[0]))
-        for url, same in wanted.items()
-    ]
+    places = list(wanted.values())
     try:
-        await gatherResults(fetches, consumeErrors=True)
-    except FirstError as error:
-        raise _cause(error) from None
-    finally:
-        # Those that are done do not mind; the others have become pointless.
-        for fetch in fetches:
-            fetch.cancel()
-
-
-def _put(holes: list[_Hole], body: bytes) -> None:
-    for hole in holes:
-        hole.array.flat[hole.position] = body
-
-
-def _refuse(hole: _Hole, failure: Failure) -> Failure:
-    failure.trap(FetchFailed)
-    return Failure(hole.failed())
-
-
-def _cause(error: FirstError) -> BaseException:
-    """What really failed."""
-    return cast(BaseException, error.subFailure.value)
+        bodies = await fetcher.fetch(list(wanted), client)
+    except FetchFailed as error:
+        raise places[error.position][0].failed() from None
+    for same, body in zip(places, bodies, strict=True):
+        for hole in same:
+            hole.array.flat[hole.position] = body

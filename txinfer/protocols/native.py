@@ -22,6 +22,7 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from ..errors import InvalidBody, InvalidInput, RowsMissing
+from ..guard import client_of
 from ..inputs import check_names, parse_inputs
 from ..interfaces import IFetcher, IMethod, IPredictor
 from ..limits import CallLimits
@@ -87,46 +88,52 @@ class Dialect:
             return await self._answer(request, method)
 
     async def _answer(self, request: IRequest, method: IMethod) -> bytes:
+        client = client_of(request)
         # No body at all is a call without inputs.
         value = loads(json_body(request, self.limits.request_size) or b"{}")
         form = form_of(value, method.signature, self.batch_transpose)
         if form is Form.COLUMNS:
-            outputs = await self._predict(method, value)
+            outputs = await self._predict(method, value, client)
             return reply(request, columns_out(method.signature, outputs))
         if form is Form.ROWS:
-            return reply(request, await self._predict_rows(method, value))
+            return reply(request, await self._predict_rows(method, value, client))
         try:
-            return reply(request, (await self._predict_rows(method, [value]))[0])
+            [answer] = await self._predict_rows(method, [value], client)
+            return reply(request, answer)
         except InvalidInput as error:
             # The caller has sent no list for the row's number to point into.
             raise InvalidInput(error.why, error.input, error.index[1:]) from None
 
-    async def _predict(self, method: IMethod, columns: Columns) -> Tensors:
-        return await method.predict(await self._tensors(method.signature, columns))
+    async def _predict(self, method: IMethod, columns: Columns, client: str) -> Tensors:
+        tensors = await self._tensors(method.signature, columns, client)
+        return await method.predict(tensors, client=client)
 
-    async def _tensors(self, signature: Signature, columns: Columns) -> Tensors:
+    async def _tensors(
+        self, signature: Signature, columns: Columns, client: str
+    ) -> Tensors:
         inputs = parse_inputs(signature, columns)
-        return await fill(inputs, self.fetcher, self.limits.url_count)
+        return await fill(inputs, self.fetcher, self.limits, client)
 
     async def _predict_rows(
-        self, method: IMethod, rows: list[Columns]
+        self, method: IMethod, rows: list[Columns], client: str
     ) -> list[dict[str, Any]]:
         """Answer examples: in one call if the method is batched, else one by one."""
         signature = method.signature
         check_rows(signature, rows)
         if method.direct is None and rows:
-            tensors = await self._tensors(signature, stacked(signature, rows))
-            outputs = await method.predict(tensors)
+            columns = stacked(signature, rows)
+            tensors = await self._tensors(signature, columns, client)
+            outputs = await method.predict(tensors, client=client)
             if has_rows(outputs, len(rows)):
                 return rows_out(signature, outputs, len(rows))
             # It has just been found out that the method must be called directly.
             calls = split(tensors, [1] * len(rows))
         else:
-            calls = await self._calls(signature, rows)
+            calls = await self._calls(signature, rows, client)
         answers = []
         for number, call in enumerate(calls):
             try:
-                outputs = await method.predict(call)
+                outputs = await method.predict(call, client=client)
             except InvalidInput as error:
                 raise in_row(error, number, signature) from None
             if signature.by_rows:
@@ -135,7 +142,9 @@ class Dialect:
                 answers.append(columns_out(signature, outputs))
         return answers
 
-    async def _calls(self, signature: Signature, rows: list[Columns]) -> list[Tensors]:
+    async def _calls(
+        self, signature: Signature, rows: list[Columns], client: str
+    ) -> list[Tensors]:
         """Each example as a call of its own."""
         calls = []
         for number, row in enumerate(rows):
@@ -145,7 +154,7 @@ class Dialect:
             except InvalidInput as error:
                 raise in_row(error, number, signature) from None
         try:
-            return await fill_each(calls, self.fetcher, self.limits.url_count)
+            return await fill_each(calls, self.fetcher, self.limits, client)
         except InvalidInput as error:
             number, *index = error.index
             inner = InvalidInput(error.why, error.input, tuple(index))
