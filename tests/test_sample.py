@@ -32,6 +32,16 @@ def test_a_model_that_reads_images_is_given_one() -> None:
     assert find_sample(only_images, signature) == {"image": [IMAGE]}
 
 
+def test_a_model_that_divides_is_not_given_0() -> None:
+    def divide(tensors: Tensors) -> Tensors:
+        if not tensors["x"].all():
+            raise InputRefused("INVALID_ARGUMENT")
+        return {}
+
+    signature = Signature({"x": spec("int32"), "on": spec("bool")}, {})
+    assert find_sample(divide, signature) == {"x": [1], "on": [False]}
+
+
 def test_a_model_that_refuses_all_has_no_sample() -> None:
     signature = Signature({"text": spec("string", (None, None))}, {})
     assert find_sample(refuse, signature) is None

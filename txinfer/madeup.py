@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -61,17 +62,22 @@ def made_up(signature: Signature) -> Iterator[Tensors]:
     """
     specs = signature.inputs
     has_text = any(spec.type == "string" for spec in specs.values())
+    has_numbers = any(spec.type not in ("string", "bool") for spec in specs.values())
     has_gaps = any(None in spec.row_shape for spec in specs.values())
-    for size, last in SIZES if has_gaps else SIZES[:1]:
+    # Divisors, and what a logarithm is taken of, are not to be 0 or less.
+    lows = (0, 1) if has_numbers else (0,)
+    sizes = SIZES if has_gaps else SIZES[:1]
+    for low, (size, last), texts in product(
+        lows, sizes, TEXTS if has_text else TEXTS[:1]
+    ):
         shapes = {name: _shape(spec, size, last) for name, spec in specs.items()}
         if sum(map(prod, shapes.values())) > MAX_ELEMENTS:
             continue
-        for texts in TEXTS if has_text else TEXTS[:1]:
-            random = np.random.default_rng(0)
-            yield {
-                name: _filled(spec, shapes[name], texts, random)
-                for name, spec in specs.items()
-            }
+        random = np.random.default_rng(0)
+        yield {
+            name: _filled(spec, shapes[name], low, texts, random)
+            for name, spec in specs.items()
+        }
 
 
 def _shape(spec: TensorSpec, size: int, last: int) -> tuple[int, ...]:
@@ -84,6 +90,7 @@ def _shape(spec: TensorSpec, size: int, last: int) -> tuple[int, ...]:
 def _filled(
     spec: TensorSpec,
     shape: tuple[int, ...],
+    low: int,
     texts: tuple[bytes, ...],
     random: np.random.Generator,
 ) -> Array:
@@ -94,9 +101,10 @@ def _filled(
         return copies
     if "float" in spec.type:
         numbers: Array = random.standard_normal(shape, np.float32)
+        numbers = np.abs(numbers) + low if low else numbers
     elif spec.type == "uint8":
-        numbers = random.integers(0, 256, shape, np.uint8)
+        numbers = random.integers(low, 256, shape, np.uint8)
     else:
         # Numbers up to 2 are in the range of nearly every vocabulary.
-        numbers = (random.integers(0, 3, shape[1:]) + rows) % 3
+        numbers = (random.integers(0, 3, shape[1:]) + rows) % 3 + low
     return numbers.astype(spec.dtype)

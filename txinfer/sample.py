@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -19,13 +20,16 @@ IMAGE = {"b64": base64.b64encode(png(1, 128)).decode()}
 TEXTS: tuple[object, ...] = ("hello", IMAGE, "1")
 SIZES = (1, 8, 128)
 
+# Some models refuse 0: they divide by it, or count from 1.
+NUMBERS = (0, 1)
+
 Values = Mapping[str, Any]
 
 
 def find_sample(
     run: Callable[[Tensors], Tensors], signature: Signature
 ) -> Values | None:
-    """Columns of one row that the model answers. Blocks for at most nine runs.
+    """Columns of one row that the model answers. Blocks for at most 18 runs.
 
     Returns:
         JSON values, one for each input; None if the model refuses all that can
@@ -45,15 +49,20 @@ def made_up(signature: Signature) -> Iterator[Values]:
     """Different values for the inputs, each the same for the same signature."""
     specs = signature.inputs
     has_text = any(spec.type == "string" for spec in specs.values())
+    has_numbers = any(spec.type not in ("string", "bool") for spec in specs.values())
     has_gaps = any(None in (spec.shape or ())[1:] for spec in specs.values())
-    for size in SIZES if has_gaps else SIZES[:1]:
+    for number, size, text in product(
+        NUMBERS if has_numbers else NUMBERS[:1],
+        SIZES if has_gaps else SIZES[:1],
+        TEXTS if has_text else TEXTS[:1],
+    ):
         shapes = {name: _shape(spec, size) for name, spec in specs.items()}
         if sum(map(prod, shapes.values())) > MAX_ELEMENTS:
             continue
-        for text in TEXTS if has_text else TEXTS[:1]:
-            yield {
-                name: _filled(spec, shapes[name], text) for name, spec in specs.items()
-            }
+        yield {
+            name: _filled(spec, shapes[name], number, text)
+            for name, spec in specs.items()
+        }
 
 
 def _shape(spec: TensorSpec, size: int) -> list[int]:
@@ -63,8 +72,8 @@ def _shape(spec: TensorSpec, size: int) -> list[int]:
     return outer + inner
 
 
-def _filled(spec: TensorSpec, shape: list[int], text: object) -> object:
-    value: object = {"string": text, "bool": False}.get(spec.type, 0)
+def _filled(spec: TensorSpec, shape: list[int], number: int, text: object) -> object:
+    value: object = {"string": text, "bool": False}.get(spec.type, number)
     for count in reversed(shape):
         value = [value] * count
     return value
