@@ -27,9 +27,6 @@ from .request import BoundedRequest, Fields, Pairs
 FRAMING = 64 * 1024
 FRAMING_PER_CHUNK = 32
 
-# A token (RFC 9110, section 5.6.2) where the method stands.
-UNKNOWN_METHOD = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]+( |$)")
-
 # What a request target may consist of (RFC 3986): no blanks, no fragment.
 TARGET = re.compile(rb"[!\"$-~]+")
 ABSOLUTE = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
@@ -40,6 +37,8 @@ HOST = re.compile(rb"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,
 # Who is sent away with 503 may come again soon.
 RETRY = b"Retry-After: 1\r\n"
 
+# llhttp knows the methods of the IANA registry, and reads no further.
+UNKNOWN_METHOD = "the request does not begin with a known HTTP method"
 BAD_SYNTAX = "the request is not well-formed HTTP/1.1"
 
 #: A status, a text, and header lines that belong to them.
@@ -103,9 +102,7 @@ class Reader:
         try:
             self._parse(data)
         except HttpParserInvalidMethodError:
-            if UNKNOWN_METHOD.match(data) and not self.ready:
-                self._refuse(501, "there is no such HTTP method")
-            self._refuse(400, BAD_SYNTAX)
+            self._refuse(400, UNKNOWN_METHOD)
         except HttpParserError:
             self._refuse(400, BAD_SYNTAX)
         if was_in_request and self.in_request:
@@ -114,6 +111,7 @@ class Reader:
     def close(self) -> None:
         """Parse no more, and let go of what was read."""
         self._parser = self._channel = None
+        self._site.held -= sum(len(request.body) for request in self.ready)
         self.ready.clear()
         self.drop_body()
 
