@@ -48,12 +48,14 @@ Refusal = tuple[int, str, bytes]
 class Site(Protocol):
     """What a reader has to know of the site.
 
-    ``held`` counts the bytes of bodies in memory. ``gate`` is asked before a
+    ``requests`` counts those that have begun, ``held`` the bytes of bodies in
+    memory. ``gate`` is asked before a
     body is read, with its announced length (0 if it is chunked).
     """
 
     limits: DoorLimits
     body_limit: int
+    requests: int
     held: int
 
     def gate(self, request: BoundedRequest, announced: int, /) -> Refusal | None:
@@ -144,6 +146,7 @@ class Reader:
         if self._in_body_only:
             return
         self._begin()
+        self._site.requests += 1
         self.in_request = self._in_head = True
         self.deadline = self._now + self._limits.header_timeout
 

@@ -47,7 +47,8 @@ def _open(request: BoundedRequest | None, announced: int) -> Refusal | None:
 class BoundedSite(Site):
     """A site whose requests are bounded and that can be drained.
 
-    ``channels`` are the connections, ``held`` the bytes of bodies in memory.
+    ``channels`` are the connections, ``requests`` how many have begun so far,
+    ``held`` the bytes of bodies in memory.
     ``on_answer`` is called with each answered request and its channel,
     ``on_refusal`` with the status of each request that no resource saw.
 
@@ -77,6 +78,7 @@ class BoundedSite(Site):
         self.body_limit = body_limit
         self.clock = reactor
         self.channels: set[BoundedChannel] = set()
+        self.requests = 0
         self.held = 0
         self.shortcuts: Shortcuts = getattr(resource, "shortcuts", {})
         self.head: bytes = getattr(resource, "head", b"")

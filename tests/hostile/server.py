@@ -42,6 +42,8 @@ class Gauges(Resource):
             "rows": life.collector.waiting.rows,
             "runs": life.collector.in_flight,
         }
+        if request.path == b"/requests":
+            gauges = {"requests": site.requests}
         return json.dumps(gauges).encode()
 
 
