@@ -25,6 +25,7 @@ from txinfer.collector import BatchPolicy, Collector
 from txinfer.errors import FetchFailed, InputRefused, ModelFailed
 from txinfer.interfaces import IFetcher
 from txinfer.limits import CallLimits
+from txinfer.metrics import Metrics
 from txinfer.models import Servable
 from txinfer.probe import SHOWN
 from txinfer.protocols.native import Dialect
@@ -138,14 +139,20 @@ class Bench:
     ) -> None:
         self.clock = Clock()
         self.threads = SteppedThreads()
+        self.told = Metrics(self.clock)
         self.model = MemoryModel(
             {name: method[0] for name, method in methods.items()},
             {name: method[1] for name, method in methods.items()},
         )
-        collector = Collector(self.threads, self.clock, BatchPolicy())
+        collector = Collector(self.threads, self.clock, BatchPolicy(), self.told)
         self.servable = Servable(lambda: self.model, self.threads, collector)
         dialect = Dialect(
-            self.servable, fetcher, CallLimits(request_size=LIMIT), batch_transpose
+            self.servable,
+            fetcher,
+            CallLimits(request_size=LIMIT),
+            self.clock,
+            batch_transpose,
+            self.told,
         )
         self.root = Root(
             Api(dialect.router()),

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import treq
+from prometheus_client import CollectorRegistry
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.logger import capturedLogs
 from twisted.web.resource import Resource
@@ -24,6 +25,7 @@ from txinfer.errors import (
     UnknownMethod,
 )
 from txinfer.interfaces import IFetcher, IModel, IPredictor
+from txinfer.keys import parse_keys
 from txinfer.tensors import Signature, Tensors
 
 
@@ -283,12 +285,103 @@ class LifeTests(ServiceCase):
         self.assertEqual([o["y"][0] for o in outputs], [2 * n + 1 for n in range(9)])
 
 
+class OperationsTests(ServiceCase):
+    async def test_calls_in_python_and_over_http_are_measured(self) -> None:
+        service = await self.started()
+        web = await self.listening(service.resource())
+        await service.predict("serving_default", x=[1])
+        await web.ask("/serving_default", {"x": [1, 2]})
+        response = await treq.get(f"{web.base}/metrics", pool=web.pool)
+        said = await response.text()
+        of = '{method="serving_default",model=""'
+        self.assertIn(f'txinfer_requests_total{of},status="200"}} 1.0', said)
+        self.assertIn(f"txinfer_batch_rows_sum{of}}} 3.0", said)
+        self.assertIn("txinfer_session_slots 1.0", said)
+        status, stats = await web.look("/stats")
+        self.assertEqual(status, 200)
+        self.assertEqual([batch["rows"] for batch in stats["batches"]], [2, 1])
+
+    async def test_it_is_ready_when_the_model_is_there_and_until_it_stops(self) -> None:
+        gate, looked = Gate(), Gate()
+        gate.close()
+
+        def load() -> IModel:
+            looked({"x": np.zeros(1)})
+            gate({"x": np.zeros(1)})
+            return MemoryModel()
+
+        service = InferenceService("memory", load=load, reactor=reactor)
+        web = await self.listening(service.resource())
+        self.assertEqual((await web.look("/healthz"))[0], 200)
+        not_running = {"ready": False, "reasons": ["the service is not running"]}
+        self.assertEqual(await web.look("/readyz"), (503, not_running))
+        service.startService()
+        self.addCleanup(service.stopService)
+        await until(looked.entered.is_set)
+        loading = {"ready": False, "reasons": ["the model is still loading"]}
+        self.assertEqual(await web.look("/readyz"), (503, loading))
+        self.assertEqual((await web.look("/healthz"))[0], 200)
+        gate.open()
+        await service.when_ready()
+        ready = {"ready": True, "reasons": []}
+        self.assertEqual(await web.look("/readyz"), (200, ready))
+        service.announce_stop()
+        stopping = {"ready": False, "reasons": ["the server is shutting down"]}
+        self.assertEqual(await web.look("/readyz"), (503, stopping))
+        self.assertEqual(await web.ask("/", {"x": [1]}), (200, {"y": [3.0]}))
+        await service.stopService()
+        service.startService()
+        await service.when_ready()
+        self.assertEqual(await web.look("/readyz"), (200, ready))
+
+    async def test_it_is_not_ready_if_the_model_cannot_be_served(self) -> None:
+        def load() -> IModel:
+            raise InvalidModel("no good")
+
+        service = InferenceService("memory", load=load, reactor=reactor)
+        web = await self.listening(service.resource())
+        service.startService()
+        self.addCleanup(service.stopService)
+        await self.fails(InvalidModel, service.when_ready())
+        reasons = ["the model could not be loaded; the log says why"]
+        unready = {"ready": False, "reasons": reasons}
+        self.assertEqual(await web.look("/readyz"), (503, unready))
+
+    async def test_a_given_registry_has_the_metrics_while_it_runs(self) -> None:
+        registry = CollectorRegistry()
+        service = await self.started(registry=registry)
+        second = InferenceService("memory", registry=registry, reactor=reactor)
+        self.assertRaises(ValueError, second.startService)
+        self.assertIsNotNone(registry.get_sample_value("txinfer_session_slots"))
+        await service.stopService()
+        self.assertIsNone(registry.get_sample_value("txinfer_session_slots"))
+
+    async def test_keys_are_asked_for_and_refusals_counted(self) -> None:
+        keys = parse_keys("a-key-of-16-chars")
+        service = await self.started(api_keys=keys)
+        web = await self.listening(service.resource())
+        status, error = await web.ask("/", {"x": [1]})
+        self.assertEqual((status, error), (401, {"error": "an API key is needed"}))
+        self.assertEqual((await web.look("/readyz"))[0], 200)
+        self.assertEqual((await web.look("/stats"))[0], 401)
+        counts = service.operations.metrics.methods["", ""]
+        self.assertEqual(dict(counts.statuses), {401: 2})
+
+
 class ResourceTests(ServiceCase):
     async def test_a_method_that_static_files_hide_is_told(self) -> None:
         with TemporaryDirectory() as folder, capturedLogs() as events:
             await self.started(MemoryModel({"web": AFFINE}), static_path=folder)
-        told = [event["name"] for event in events if "hide" in event["log_format"]]
+        told = [event["name"] for event in events if "hides" in event["log_format"]]
         self.assertEqual(told, ["web"])
+
+    async def test_a_method_that_operators_paths_hide_is_told(self) -> None:
+        names = ("metrics", "stats/of", "monitoring", "healthz", "readyz", "metric")
+        model = MemoryModel(dict.fromkeys(names, AFFINE))
+        with capturedLogs() as events:
+            await self.started(model)
+        told = [event["name"] for event in events if "hides" in event["log_format"]]
+        self.assertEqual(told, list(names[:-1]))
 
     async def test_it_can_be_mounted_beside_other_routes(self) -> None:
         service = await self.started()

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.internet.protocol import Protocol
 from twisted.web.http_headers import Headers
 
+from .headers import request_id
 from .request import STATUS_LINES, BoundedRequest
 
 
@@ -49,10 +50,11 @@ class AnswerChannel(Protocol):
         """Write an answer in one piece; see :meth:`BoundedRequest.respond`."""
         self._end_if_draining(request)
         end = b"\r\n" if request.persistent else b"Connection: close\r\n\r\n"
-        whole = b"%sContent-Length: %d\r\n%s%s%s%s" % (
+        whole = b"%sContent-Length: %d\r\n%sX-Request-Id: %s\r\n%s%s%s" % (
             STATUS_LINES[status],
             len(body),
             self.site.date(),
+            request_id(request),
             head,
             end,
             b"" if request.method == b"HEAD" else body,
@@ -71,6 +73,7 @@ class AnswerChannel(Protocol):
             request.persistent = request.persistent and request.method == b"HEAD"
         self._end_if_draining(request)
         lines = [b"HTTP/1.1 ", code, b" ", reason, b"\r\n", self.site.date()]
+        lines += (b"X-Request-Id: ", request_id(request), b"\r\n")
         headers.removeHeader(b"Connection")
         for name, values in headers.getAllRawHeaders():
             for value in values:

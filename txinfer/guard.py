@@ -13,7 +13,9 @@ from twisted.web.iweb import IRequest
 from .errors import InferenceError, RateLimited, Unauthorized
 from .keys import ApiKeys
 from .limits import ClientLimits
+from .observe import NOBODY, IObserver, Labels, Shed
 from .rates import RateLimiter
+from .trace import Trace
 
 # Of an IPv6 address, the bits that tell one network from another: whoever has one
 # address has the 2**64 of its network (RFC 6177).
@@ -31,6 +33,7 @@ class Guard:
         limits: how often one client may ask.
         open: first segments of paths that everybody may ask for at any time.
         unmetered: first segments of paths that do not count for the rate.
+        observer: is told of requests that are turned away.
     """
 
     def __init__(
@@ -40,7 +43,9 @@ class Guard:
         limits: ClientLimits,
         open: Container[bytes] = (),
         unmetered: Container[bytes] = (),
+        observer: IObserver = NOBODY,
     ) -> None:
+        self._observer = observer
         self._keys = keys
         self._open = open
         self._unmetered = unmetered
@@ -71,14 +76,21 @@ class Guard:
         if hasattr(request, "client_name") or segment in self._open:
             return None
         client = self._known(request)
-        if client is None:
-            # Guessing costs as much as asking.
-            late = self._too_often(client_address(request), segment)
-            return late or Unauthorized(_key_of(request) is not None)
-        late = self._too_often(client, segment)
-        if late is None:
-            _remember(request, client)
-        return late
+        if client is not None:
+            late = self._too_often(client, segment)
+            if late is None:
+                _remember(request, client)
+                return None
+            return self._told(late)
+        # Guessing costs as much as asking.
+        late = self._too_often(client_address(request), segment)
+        return self._told(late or Unauthorized(_key_of(request) is not None))
+
+    def _told(self, error: InferenceError) -> InferenceError:
+        if isinstance(error, RateLimited):
+            self._observer.shed(Labels(), Shed.RATE)
+        self._observer.answered(Labels(), error.status, Trace())
+        return error
 
     def _known(self, request: IRequest) -> str | None:
         if self._keys is None:

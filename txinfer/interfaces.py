@@ -9,7 +9,7 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from .observe import Labels
+from .observe import Labels, Load
 from .tensors import Signature, Tensors
 from .trace import Trace
 
@@ -156,3 +156,13 @@ class IFetcher(Interface):
             :class:`~txinfer.errors.InferenceError`. Cancelling it stops all
             fetches.
         """
+
+
+class IStatus(Interface):
+    """How a service is doing, for whoever operates it."""
+
+    def load() -> Load | None:
+        """How busy the session slots are; None while no model is served."""
+
+    def unready() -> list[str]:
+        """Why calls should not be sent here now, in words; nothing if they may."""

@@ -77,6 +77,17 @@ class Life:
         self._tell_waiting()
         return ready
 
+    def unready(self) -> list[str]:
+        """See :class:`~txinfer.interfaces.IStatus`."""
+        if self._outcome is None:
+            return ["the model is still loading"]
+        if self._outcome != "loaded":
+            return ["the model could not be loaded; the log says why"]
+        load = self.collector.load()
+        if load.lost >= load.slots:
+            return ["no session slot is left: all are held by runs that hang"]
+        return []
+
     def fetch(self, urls: Sequence[str], client: str = "") -> Deferred[list[bytes]]:
         """Fetch URL inputs; see :class:`~txinfer.interfaces.IFetcher`."""
         if self._fetcher is None:

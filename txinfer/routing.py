@@ -23,6 +23,7 @@ from werkzeug.exceptions import HTTPException
 
 from .errors import InferenceError, Unauthorized
 from .guard import Guard
+from .headers import request_id
 from .request import JSON_TYPE, error_body
 
 log = Logger()
@@ -84,7 +85,8 @@ def respond_failure(failure: Failure, request: Any) -> None:
     elif isinstance(error, HTTPException):
         respond_routing_error(request, error)
     elif not (request._disconnected and isinstance(error, CancelledError)):
-        log.failure("A request failed", failure)
+        name = request_id(request).decode()
+        log.failure("Request {request_id} failed", failure, request_id=name)
         respond(request, 500, JSON_TYPE, error_body("internal error"))
 
 

@@ -105,6 +105,7 @@ class Server(Service):
 
     async def _stop(self) -> None:
         self.log.info("Draining")
+        self.inference.announce_stop()
         ports, self._ports, self._places = self._ports, [], []
         for port in ports:
             _accept_waiting(port)

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
@@ -22,12 +23,13 @@ from .errors import FetchFailed, Unavailable
 from .fetch import FetchPolicy
 from .guard import Guard
 from .inputs import conform_inputs
-from .interfaces import IFetcher, IMethod, IModel, IPredictor
+from .interfaces import IFetcher, IMethod, IModel, IPredictor, IStatus
 from .keys import ApiKeys
 from .life import Life
 from .limits import CallLimits, ClientLimits
 from .models import Servable
-from .observe import NOBODY, IObserver
+from .observe import Load
+from .operations import FIGURES, HEALTH, PATHS, Operations
 from .protocols.native import Dialect
 from .routing import Api
 from .static import StaticFiles
@@ -46,7 +48,7 @@ STATIC_SEGMENT = b"web"
 NOT_RUNNING = "the service is not running"
 
 
-@implementer(IPredictor, IFetcher)
+@implementer(IPredictor, IFetcher, IStatus)
 class InferenceService(Service):
     """A SavedModel whose signatures can be called, in Python and over HTTP.
 
@@ -69,7 +71,8 @@ class InferenceService(Service):
         threads: how many runs may be under way at once.
         load: loads the model instead of TensorFlow; blocks, in a thread of
             the service's own, and raises :class:`~txinfer.errors.InvalidModel`.
-        observer: is told what happens, in the reactor thread.
+        registry: where the service's metrics are while it runs; a registry of its
+            own by default. One registry takes one service.
         reactor: the global one by default.
     """
 
@@ -90,7 +93,7 @@ class InferenceService(Service):
         api_keys: ApiKeys | None = None,
         threads: int = 1,
         load: Callable[[], IModel] | None = None,
-        observer: IObserver = NOBODY,
+        registry: CollectorRegistry | None = None,
         reactor: Any = None,
     ) -> None:
         if reactor is None:
@@ -100,11 +103,18 @@ class InferenceService(Service):
         self.policy = policy or BatchPolicy()
         self.cors = cors
         self.limits = limits
-        self.guard = Guard(reactor, api_keys, clients, self._open_paths())
         self._tags = tags
         self._fetch_policy = fetch
         self.batch_transpose = batch_transpose
-        self._observer = observer
+        self.operations = (
+            Operations(self, reactor)
+            if registry is None
+            else Operations(self, reactor, registry)
+        )
+        open = self._open_paths()
+        told = self.operations.metrics
+        self.guard = Guard(reactor, api_keys, clients, open, FIGURES, told)
+        self._draining = False
         self._load = load or self._load_saved_model
         self._reactor = reactor
         self._threads = threads
@@ -156,19 +166,47 @@ class InferenceService(Service):
         site's own settings decide how large a body is read before it is asked;
         more than ``limits.request_size`` bytes are refused with 413 all the same.
         """
-        dialect = Dialect(self, self._url_source(), self.limits, self.batch_transpose)
+        dialect = Dialect(
+            self,
+            self._url_source(),
+            self.limits,
+            self._reactor,
+            self.batch_transpose,
+            self.operations.metrics,
+        )
         headers = CORS_HEADERS if self.cors else ()
         preflight = PREFLIGHT_HEADERS if self.cors else ()
         guard = None if self.guard.admits_all else self.guard
         root = Root(Api(dialect.router(), guard), headers, preflight, guard)
+        self.operations.mount(root)
         if self._static_path is not None:
             root.putChild(STATIC_SEGMENT, StaticFiles(self._static_path))
         return root
 
+    def load(self) -> Load | None:
+        """See :class:`~txinfer.interfaces.IStatus`."""
+        return None if self._life is None else self._life.collector.load()
+
+    def unready(self) -> list[str]:
+        """See :class:`~txinfer.interfaces.IStatus`."""
+        if self._life is None:
+            return [NOT_RUNNING]
+        draining = ["the server is shutting down"] if self._draining else []
+        return draining + self._life.unready()
+
+    def announce_stop(self) -> None:
+        """Be not ready any more, though calls are answered until the stop."""
+        self._draining = True
+
     # Life
 
     def startService(self) -> None:
-        """Begin to load the model."""
+        """Begin to load the model.
+
+        Raises:
+            ValueError: the registry has another service's metrics.
+        """
+        self.operations.begin()
         super().startService()
         self._life = life = Life(
             self._reactor,
@@ -177,12 +215,12 @@ class InferenceService(Service):
             self._threads,
             self.policy,
             self._fetch_policy,
-            self._observer,
+            self.operations.metrics,
         )
+        self._draining = False
         life.begin()
-        if self._static_path is not None:
-            warn = partial(self._warn_of_hidden, life.servable)
-            life.when_ready().addCallbacks(warn, lambda _: None)
+        warn = partial(self._warn_of_hidden, life.servable)
+        life.when_ready().addCallbacks(warn, lambda _: None)
 
     def when_ready(self) -> Deferred[None]:
         """Wait for the model.
@@ -204,6 +242,7 @@ class InferenceService(Service):
             A Deferred that fires with None when that is done.
         """
         super().stopService()
+        self.operations.end()
         life, self._life = self._life, None
         return succeed(None) if life is None else Deferred.fromCoroutine(life.end())
 
@@ -215,15 +254,18 @@ class InferenceService(Service):
 
     def _open_paths(self) -> frozenset[bytes]:
         """The first segments of the paths that nobody needs a key for."""
-        static = [] if self._static_path is None else [STATIC_SEGMENT]
-        return frozenset(static)
+        static = set() if self._static_path is None else {STATIC_SEGMENT}
+        return HEALTH | static
 
     def _warn_of_hidden(self, servable: Servable, _: None) -> None:
-        """Methods whose paths are those of static files are out of HTTP's reach."""
-        folder = STATIC_SEGMENT.decode()
+        """Methods whose paths are something else are out of HTTP's reach."""
+        hidden = {segment.decode(): "An operator's path" for segment in PATHS}
+        if self._static_path is not None:
+            hidden[STATIC_SEGMENT.decode()] = "The static files"
         for name in servable.names():
-            if name.split("/")[0] == folder:
-                self.log.warn("Static files hide the method {name}", name=name)
+            what = hidden.get(name.split("/")[0])
+            if what is not None:
+                self.log.warn("{what} hides the method {name}", what=what, name=name)
 
     def _current(self) -> Life:
         if self._life is None:

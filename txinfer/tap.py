@@ -182,6 +182,13 @@ def makeService(options: Options, reactor: Any = None) -> Server:
     """The service that checked options ask for."""
     if reactor is None:
         from twisted.internet import reactor
+    from prometheus_client import (
+        CollectorRegistry,
+        GCCollector,
+        PlatformCollector,
+        ProcessCollector,
+    )
+
     from .collector import BatchPolicy
     from .fetch import FetchPolicy
     from .quiet import load_quietly
@@ -189,6 +196,10 @@ def makeService(options: Options, reactor: Any = None) -> Server:
     from .service import InferenceService
 
     fetch = FetchPolicy(options["url_allow"], options["fetch"])
+    # Here the process is all ours, so it is told of with the models.
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
     inference = InferenceService(
         options["model"],
         tags=options["tags"],
@@ -201,6 +212,7 @@ def makeService(options: Options, reactor: Any = None) -> Server:
         clients=options["clients"],
         api_keys=options["api_key_file"],
         load=partial(load_quietly, options["model"], options["tags"]),
+        registry=registry,
         reactor=reactor,
     )
     return Server(inference, options["port"], reactor, options["door"])

@@ -10,6 +10,7 @@ from twisted.web.resource import IResource, Resource
 
 from .errors import InferenceError, TooLarge, UnsupportedMediaType
 from .guard import Guard
+from .headers import request_id
 from .routing import Shortcuts, header_lines, respond_error
 from .values import dumps
 
@@ -18,6 +19,8 @@ from .values import dumps
 CORS_HEADERS = (
     (b"Access-Control-Allow-Origin", b"*"),
     (b"Access-Control-Expose-Headers", b"*"),
+    # Server-Timing is not a page's to read otherwise.
+    (b"Timing-Allow-Origin", b"*"),
 )
 PREFLIGHT_HEADERS = (
     (b"Access-Control-Allow-Methods", b"GET, HEAD, POST, OPTIONS"),
@@ -148,6 +151,9 @@ class Root(Resource):
         """The folder of that name, or the API with the path given back to it."""
         for name, value in self._headers:
             request.setHeader(name, value)
+        if not hasattr(request, "respond"):
+            # Our own site names all requests itself.
+            request.setHeader(b"X-Request-Id", request_id(request))
         if self._is_preflight(request):
             return _Preflight(self._preflight)
         refusal = self._guard and self._guard.admit(request, path)

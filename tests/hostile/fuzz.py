@@ -60,7 +60,8 @@ class Victim:
         loaded = Deferred.fromCoroutine(servable.load())
         self.threads.finish()
         assert loaded.called
-        dialect = Dialect(servable, None, CallLimits(request_size=REQUEST_SIZE))
+        limits = CallLimits(request_size=REQUEST_SIZE)
+        dialect = Dialect(servable, None, limits, self.clock)
         root = Root(Api(dialect.router()), CORS_HEADERS, PREFLIGHT_HEADERS)
         door = DoorLimits(**LIMITS)
         self.site = BoundedSite(root, door, REQUEST_SIZE, reactor=self.clock)

@@ -19,16 +19,18 @@ from typing import Any
 
 import attrs
 from klein import Klein
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
 from ..errors import InvalidBody, InvalidInput, RowsMissing
-from ..guard import client_of
 from ..inputs import check_names, parse_inputs
 from ..interfaces import IFetcher, IMethod, IPredictor
 from ..limits import CallLimits
+from ..observe import NOBODY, IObserver
 from ..tensors import Signature, Tensors, TensorSpec, listed_shape, split
 from ..urls import fill, fill_each
 from ..values import depth, jsonable, loads
+from ..visits import Visit
 from ..web import json_body, new_router, reply
 
 # TensorFlow's DEFAULT_SERVING_SIGNATURE_DEF_KEY.
@@ -53,13 +55,17 @@ class Dialect:
         predictor: has the methods.
         fetcher: fetches URL inputs; None takes none.
         limits: what one call may hold.
+        clock: the reactor.
         batch_transpose: an object is always one example, never columns.
+        observer: is told of the answers.
     """
 
     predictor: IPredictor
     fetcher: IFetcher | None
     limits: CallLimits
+    clock: IReactorTime
     batch_transpose: bool = False
+    observer: IObserver = NOBODY
 
     def router(self) -> Klein:
         """The routes of the dialect."""
@@ -84,56 +90,64 @@ class Dialect:
         return router
 
     async def _call(self, request: IRequest, name: str) -> bytes:
-        with self.predictor.lease(name) as method:
-            return await self._answer(request, method)
+        with Visit(request, self.observer, self.clock) as visit:
+            with self.predictor.lease(name) as method:
+                visit.labels = method.labels
+                body = await self._answer(request, method, visit)
+            visit.encoded()
+            return body
 
-    async def _answer(self, request: IRequest, method: IMethod) -> bytes:
-        client = client_of(request)
+    async def _answer(self, request: IRequest, method: IMethod, visit: Visit) -> bytes:
         # No body at all is a call without inputs.
         value = loads(json_body(request, self.limits.request_size) or b"{}")
         form = form_of(value, method.signature, self.batch_transpose)
         if form is Form.COLUMNS:
-            outputs = await self._predict(method, value, client)
+            outputs = await self._predict(method, value, visit)
             return reply(request, columns_out(method.signature, outputs))
         if form is Form.ROWS:
-            return reply(request, await self._predict_rows(method, value, client))
+            return reply(request, await self._predict_rows(method, value, visit))
         try:
-            [answer] = await self._predict_rows(method, [value], client)
+            [answer] = await self._predict_rows(method, [value], visit)
             return reply(request, answer)
         except InvalidInput as error:
             # The caller has sent no list for the row's number to point into.
             raise InvalidInput(error.why, error.input, error.index[1:]) from None
 
-    async def _predict(self, method: IMethod, columns: Columns, client: str) -> Tensors:
-        tensors = await self._tensors(method.signature, columns, client)
-        return await method.predict(tensors, client=client)
+    async def _predict(
+        self, method: IMethod, columns: Columns, visit: Visit
+    ) -> Tensors:
+        tensors = await self._tensors(method.signature, columns, visit)
+        return await visit.predict(method, tensors)
 
     async def _tensors(
-        self, signature: Signature, columns: Columns, client: str
+        self, signature: Signature, columns: Columns, visit: Visit
     ) -> Tensors:
         inputs = parse_inputs(signature, columns)
-        return await fill(inputs, self.fetcher, self.limits, client)
+        visit.decoded()
+        tensors = await fill(inputs, self.fetcher, self.limits, visit.client)
+        visit.fetched(inputs)
+        return tensors
 
     async def _predict_rows(
-        self, method: IMethod, rows: list[Columns], client: str
+        self, method: IMethod, rows: list[Columns], visit: Visit
     ) -> list[dict[str, Any]]:
         """Answer examples: in one call if the method is batched, else one by one."""
         signature = method.signature
         check_rows(signature, rows)
         if method.direct is None and rows:
             columns = stacked(signature, rows)
-            tensors = await self._tensors(signature, columns, client)
-            outputs = await method.predict(tensors, client=client)
+            tensors = await self._tensors(signature, columns, visit)
+            outputs = await visit.predict(method, tensors)
             if has_rows(outputs, len(rows)):
                 return rows_out(signature, outputs, len(rows))
             # It has just been found out that the method must be called directly.
             calls = split(tensors, [1] * len(rows))
         else:
-            calls = await self._calls(signature, rows, client)
+            calls = await self._calls(signature, rows, visit)
         answers = []
         for number, call in enumerate(calls):
             try:
-                outputs = await method.predict(call, client=client)
+                outputs = await visit.predict(method, call)
             except InvalidInput as error:
                 raise in_row(error, number, signature) from None
             if signature.by_rows:
@@ -143,7 +157,7 @@ class Dialect:
         return answers
 
     async def _calls(
-        self, signature: Signature, rows: list[Columns], client: str
+        self, signature: Signature, rows: list[Columns], visit: Visit
     ) -> list[Tensors]:
         """Each example as a call of its own."""
         calls = []
@@ -153,12 +167,15 @@ class Dialect:
                 calls.append(parse_inputs(signature, columns))
             except InvalidInput as error:
                 raise in_row(error, number, signature) from None
+        visit.decoded()
         try:
-            return await fill_each(calls, self.fetcher, self.limits, client)
+            tensors = await fill_each(calls, self.fetcher, self.limits, visit.client)
         except InvalidInput as error:
             number, *index = error.index
             inner = InvalidInput(error.why, error.input, tuple(index))
             raise in_row(inner, number, signature) from None
+        visit.fetched(*calls)
+        return tensors
 
 
 # Translations

@@ -1,4 +1,4 @@
-"""The README's table of options says what the code says."""
+"""The README's tables of options and metrics say what the code says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.processes import ROOT
+from txinfer.families import COUNTERS, GAUGES, HISTOGRAMS
 from txinfer.tap import DEFAULT_PORT, Options
 
 # A row: | `--name VALUE`, `-n` | `default` | what it does |
@@ -90,3 +91,15 @@ def test_every_row_is_of_an_option() -> None:
 
 def test_the_table_begins_with_what_is_required() -> None:
     assert next(iter(table().values())).default == "required"
+
+
+def test_the_table_of_metrics_has_each_with_its_labels() -> None:
+    section = (ROOT / "README.md").read_text("utf-8").partition("\n### Metrics\n")[2]
+    rows = re.findall(r"^\| (`txinfer_.*?) \| (.*?) ?\| ", section, re.M)
+    told = {
+        name: tuple(re.findall(r"`(\w+)`", labels))
+        for names, labels in rows
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    families = (*HISTOGRAMS, *COUNTERS, *GAUGES)
+    assert told == {family.name: family.labels for family in families}

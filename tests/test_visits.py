@@ -1,0 +1,139 @@
+"""What is told of each call over HTTP: to its client, and to operators."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.test_native import COLUMNS, Bench, Shelf
+from tests.web_client import Answer
+
+# What is seen of a phase of no length on a clock that does not move.
+NOTHING = {"fetch": 0.0, "queue": 0.0, "run": 0.0, "rows": 0.0}
+
+
+def timing(answer: Answer) -> dict[str, float]:
+    """What an answer's Server-Timing says: milliseconds, and rows."""
+    header = answer["Server-Timing"] or ""
+    match = re.fullmatch(
+        r"fetch;dur=([\d.]+), queue;dur=([\d.]+), run;dur=([\d.]+), "
+        r'batch;desc="(\d+) rows"',
+        header,
+    )
+    assert match, header
+    return dict(zip(NOTHING, map(float, match.groups()), strict=True))
+
+
+def counted(bench: Bench, method: str) -> dict[int, int]:
+    """How many calls of a method were answered, by status."""
+    counts = bench.told.methods.get(("", method))
+    return dict(counts.statuses) if counts else {}
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench().load()
+
+
+def test_an_answer_tells_where_its_time_went(bench: Bench) -> None:
+    first = bench.begin("/upper", {"text": ["a"]})
+    second = bench.begin("/upper", {"text": ["b", "c"]})
+    bench.clock.advance(0.25)
+    bench.threads.step()
+    bench.clock.advance(0.5)
+    bench.threads.step()
+    assert timing(first.answer()) == {**NOTHING, "run": 250, "rows": 1}
+    assert timing(second.answer()) == {"fetch": 0, "queue": 250, "run": 500, "rows": 2}
+
+
+def test_the_time_of_fetching_is_told_apart() -> None:
+    shelf = Shelf({"http://a/": None})
+    bench = Bench(fetcher=shelf).load()
+    call = bench.begin("/upper", {"text": [{"url": "http://a/"}]})
+    bench.clock.advance(2)
+    shelf.coming[0].callback([b"a"])
+    bench.threads.finish()
+    assert timing(call.answer()) == {**NOTHING, "fetch": 2000, "rows": 1}
+    phases = bench.told.methods["", "upper"].phases
+    assert phases["fetch"].sum == 2
+    assert phases["decode"].sum == 0
+
+
+def test_calls_without_urls_are_not_said_to_fetch(bench: Bench) -> None:
+    bench.post("/upper", {"text": ["a"]})
+    assert not any(bench.told.methods["", "upper"].phases["fetch"].counts)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "status"),
+    [
+        ("/upper", {"text": ["a"]}, 200),
+        ("/upper", {"text": [1]}, 400),
+        ("/upper", b"{", 400),
+        ("/serving_default", COLUMNS, 200),
+        ("/", COLUMNS, 200),
+    ],
+)
+def test_every_call_is_counted_and_timed(
+    bench: Bench, path: str, value: object, status: int
+) -> None:
+    answer = bench.post(path, value)
+    assert answer.status == status
+    assert counted(bench, path[1:] or "serving_default") == {status: 1}
+    assert timing(answer)["rows"] == (status == 200) * (2 if path != "/upper" else 1)
+
+
+def test_calls_of_methods_that_there_are_not_are_counted_as_nobodys(
+    bench: Bench,
+) -> None:
+    for path in ("/nope", "/nope2"):
+        assert timing(bench.post(path, {})) == NOTHING
+    assert counted(bench, "") == {404: 2}
+    assert set(bench.told.methods) == {("", "")}
+
+
+def test_calls_while_the_model_loads_are_counted() -> None:
+    bench = Bench()
+    assert bench.post("/upper", {"text": ["a"]}).status == 503
+    assert counted(bench, "") == {503: 1}
+
+
+def test_rows_of_one_request_are_one_answer(bench: Bench) -> None:
+    answer = bench.post("/scalar", [{"x": 1}, {"x": 2}, {"x": 3}])
+    assert answer.status == 200
+    assert counted(bench, "scalar") == {200: 1}
+
+
+def test_a_client_that_hangs_up_is_not_counted_as_answered(bench: Bench) -> None:
+    bench.begin("/upper", {"text": ["a"]})
+    bench.begin("/upper", {"text": ["b"]}).hang_up()
+    bench.threads.finish()
+    assert counted(bench, "upper") == {200: 1}
+    assert bench.told.methods["", "upper"].cancelled == 1
+
+
+def test_listings_are_no_calls(bench: Bench) -> None:
+    assert bench.get("/")["Server-Timing"] is None
+    assert bench.get("/upper")["Server-Timing"] is None
+    assert not bench.told.methods
+
+
+# The name of a request
+
+
+@pytest.mark.parametrize("path", ["/", "/upper", "/nope", "//", "/%ff"])
+@pytest.mark.parametrize("verb", ["GET", "POST", "PUT", "OPTIONS"])
+def test_every_answer_has_the_name_that_was_given(
+    bench: Bench, verb: str, path: str
+) -> None:
+    for name in ("mine-1", "mine-2"):
+        connection = bench.web.begin(verb, path, b"{}", {"X-Request-Id": name})
+        bench.threads.finish()
+        assert connection.answer(verb)["X-Request-Id"] == name
+
+
+def test_an_answer_has_a_name_of_its_own_otherwise(bench: Bench) -> None:
+    names = {bench.get("/upper")["X-Request-Id"] for _ in range(5)}
+    assert len(names) == 5
+    assert None not in names

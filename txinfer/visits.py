@@ -1,0 +1,101 @@
+"""A request on its way through a dialect: who asks, and where the time goes."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IRequest
+
+from .errors import InferenceError
+from .guard import client_of
+from .headers import server_timing
+from .inputs import Inputs
+from .interfaces import IMethod
+from .observe import IObserver, Labels
+from .tensors import Tensors
+from .trace import Trace
+
+NOBODYS = Labels()
+
+
+class Visit:
+    """One call over HTTP, from its whole body to the body of its answer.
+
+    It is a context manager; at the exit the observer is told how the call was
+    answered, and the answer has its ``Server-Timing``. ``client`` is who asks.
+    ``labels`` are to be set to the method's once it is known, ``trace`` is to be
+    handed on with the call.
+
+    Args:
+        request: what is answered.
+        observer: is told of the answer, unless the client is gone before.
+        clock: what times the phases.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_observer",
+        "_request",
+        "_since",
+        "client",
+        "labels",
+        "trace",
+    )
+
+    def __init__(
+        self, request: IRequest, observer: IObserver, clock: IReactorTime
+    ) -> None:
+        self._request = request
+        self._observer = observer
+        self._clock = clock
+        self._since = clock.seconds()
+        self.client = client_of(request)
+        self.labels = NOBODYS
+        self.trace = Trace()
+
+    # The ends of the phases
+
+    def decoded(self) -> None:
+        """The time since the last phase went into reading the call."""
+        self.trace.decode_seconds += self._lap()
+
+    def fetched(self, *calls: Inputs) -> None:
+        """It went into fetching the URL inputs of these calls, if there were any."""
+        if any(parsed.urls for inputs in calls for parsed in inputs.values()):
+            self.trace.fetch_seconds += self._lap()
+
+    async def predict(self, method: IMethod, tensors: Tensors) -> Tensors:
+        """Call a method; the collector knows how long it waited and ran."""
+        outputs = await method.predict(tensors, client=self.client, trace=self.trace)
+        self._since = self._clock.seconds()
+        return outputs
+
+    def encoded(self) -> None:
+        """It went into writing the answer."""
+        self.trace.encode_seconds += self._lap()
+
+    def _lap(self) -> float:
+        last, self._since = self._since, self._clock.seconds()
+        return self._since - last
+
+    # The whole
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _: TracebackType | None,
+    ) -> None:
+        if kind is CancelledError:
+            # There is nobody to answer.
+            return
+        status = 200
+        if error is not None:
+            status = error.status if isinstance(error, InferenceError) else 500
+        self._observer.answered(self.labels, status, self.trace)
+        self._request.setHeader(b"Server-Timing", server_timing(self.trace))
