@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "txinfer"
 
 FLOORS = [
-    {"errors", "limits", "trace", "keys", "rates"},
+    {"errors", "limits", "trace", "keys", "rates", "accept"},
     {"tensors", "addresses", "graphs", "layout", "observe", "headers"},
     {"interfaces", "values", "lookup", "request", "counts", "guard", "errand", "turns"},
     {
@@ -23,8 +23,20 @@ FLOORS = [
         "failures",
         "metrics",
         "connection",
+        "casts",
+        "npy",
     },
-    {"waiting", "http", "inputs", "routing", "probe", "readings", "stats", "hop"},
+    {
+        "waiting",
+        "http",
+        "inputs",
+        "routing",
+        "probe",
+        "readings",
+        "stats",
+        "hop",
+        "npz",
+    },
     {
         "collector",
         "site",

@@ -236,14 +236,14 @@ def _floats(spec: TensorSpec, leaves: list[Any]) -> Parsed:
         position = next(i for i, leaf in enumerate(leaves) if abs(leaf) > highest)
         raise _BadLeaf(position, f"outside the range of {spec.type}") from None
     with np.errstate(over="ignore"):
-        array = _once_rounded(wide, spec).astype(spec.dtype)
+        array = once_rounded(wide, spec).astype(spec.dtype)
     lost = np.isfinite(wide) & ~np.isfinite(array.astype(np.float64))
     if lost.any():
         raise _BadLeaf(int(lost.argmax()), f"outside the range of {spec.type}")
     return Parsed(array)
 
 
-def _once_rounded(wide: Array, spec: TensorSpec) -> Array:
+def once_rounded(wide: Array, spec: TensorSpec) -> Array:
     """Doubles as what can be cast to the spec's dtype with a single rounding.
 
     A double becomes a bfloat16 by way of a float32, and two roundings to the
