@@ -68,6 +68,7 @@ setup(
         "httptools>=0.6.1",
         "idna>=3.4",
         "klein>=24.8",
+        "multipart>=1.3",
         "numpy>=1.26",
         "orjson>=3.10",
         "prometheus-client>=0.20",

@@ -36,6 +36,7 @@ FLOORS = [
         "stats",
         "hop",
         "npz",
+        "multipart",
     },
     {
         "collector",
@@ -47,6 +48,7 @@ FLOORS = [
         "families",
         "visits",
         "chain",
+        "fields",
     },
     {"models", "protocols.native", "quiet", "static", "exposition", "fetch"},
     {"life", "describe", "operations"},

@@ -93,6 +93,19 @@ class TooLarge(InferenceError):
         super().__init__(f"the request body is larger than {limit} bytes")
 
 
+class TooManyParts(InferenceError):
+    """A multipart body has more parts than the server takes.
+
+    Args:
+        limit: how many it may have.
+    """
+
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request body has more than {limit} parts")
+
+
 class CallTooLarge(InferenceError):
     """The call alone is more than the queue ever holds.
 
@@ -154,6 +167,24 @@ class UnsupportedMediaType(InferenceError):
     """The request body is in a form the server does not read."""
 
     status = 415
+
+
+class UnsupportedCoding(UnsupportedMediaType):
+    """The request body is compressed in a way that the server does not undo.
+
+    Args:
+        known: the codings that it does undo, as an Accept-Encoding header.
+    """
+
+    def __init__(self, known: str) -> None:
+        super().__init__(f"the body may have one Content-Encoding of: {known}")
+        self.known = known
+
+
+class NotAcceptable(InferenceError):
+    """The answer cannot be written in the form that the client asks for."""
+
+    status = 406
 
 
 class ModelFailed(InferenceError):

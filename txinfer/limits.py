@@ -55,6 +55,8 @@ class CallLimits:
     # More than twice the largest usual batch is somebody using the server to
     # fetch for them.
     url_count: int = bound(64, "Most URL inputs in one request.")
+    # Each part is looked at by itself, which takes some 20 microseconds.
+    multipart_parts: int = bound(1000, "Most parts of a multipart/form-data body.")
 
 
 @attrs.frozen(kw_only=True)
