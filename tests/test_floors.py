@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "txinfer"
 
 FLOORS = [
     {"errors", "limits", "trace", "keys", "rates", "accept"},
-    {"tensors", "addresses", "graphs", "layout", "observe", "headers"},
+    {"tensors", "addresses", "graphs", "layout", "observe", "headers", "codings"},
     {"interfaces", "values", "lookup", "request", "counts", "guard", "errand", "turns"},
     {
         "threads",
@@ -50,7 +50,9 @@ FLOORS = [
         "chain",
         "fields",
     },
-    {"models", "protocols.native", "quiet", "static", "exposition", "fetch"},
+    {"models", "quiet", "static", "exposition", "fetch", "bodies"},
+    {"replies"},
+    {"protocols.native"},
     {"life", "describe", "operations"},
     {"service"},
     {"server"},

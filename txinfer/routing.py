@@ -21,7 +21,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import HTTPException
 
-from .errors import InferenceError, Unauthorized
+from .errors import InferenceError, Unauthorized, UnsupportedCoding
 from .guard import Guard
 from .headers import request_id
 from .request import JSON_TYPE, error_body
@@ -72,6 +72,8 @@ def header_lines(error: InferenceError) -> bytes:
         # Who has sent no key is not told that it was wrong (RFC 6750, section 3.1).
         wrong = b', error="invalid_token"' if error.given else b""
         return b'WWW-Authenticate: Bearer realm="txinfer"%s\r\n' % wrong
+    if isinstance(error, UnsupportedCoding):
+        return f"Accept-Encoding: {error.known}\r\n".encode()
     if error.retry_after is not None:
         return b"Retry-After: %d\r\n" % error.retry_after
     return b""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from klein import Klein
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 
-from .errors import InferenceError, TooLarge, UnsupportedMediaType
+from .accept import prefers_gzip
+from .codings import packed, unpacked
+from .errors import InferenceError, TooLarge
 from .guard import Guard
 from .headers import request_id
 from .routing import Shortcuts, header_lines, respond_error
@@ -29,20 +32,18 @@ PREFLIGHT_HEADERS = (
     (b"Access-Control-Max-Age", b"86400"),
 )
 
-# What curl and HTML forms say when nobody tells them what they send.
-JSON_TYPES = {
-    b"",
-    b"application/json",
-    b"text/json",
-    b"application/x-www-form-urlencoded",
-}
-
 
 def reply(request: IRequest, value: object, status: int = 200) -> bytes:
     """Set the head of a JSON answer and return its body."""
-    body = dumps(value)
+    return reply_bytes(request, dumps(value), b"application/json", status)
+
+
+def reply_bytes(
+    request: IRequest, body: bytes, kind: bytes, status: int = 200
+) -> bytes:
+    """Set the head of an answer of a media type and return its body."""
     request.setResponseCode(status)
-    request.setHeader(b"Content-Type", b"application/json")
+    request.setHeader(b"Content-Type", kind)
     request.setHeader(b"Content-Length", b"%d" % len(body))
     return body
 
@@ -52,22 +53,48 @@ def reply_error(request: IRequest, status: int, text: str) -> bytes:
     return reply(request, {"error": text}, status)
 
 
-def json_body(request: IRequest, limit: int) -> bytes:
-    """The body of a request that says it holds JSON, or says nothing.
+async def reply_packed(request: IRequest, body: bytes, clock: IReactorTime) -> bytes:
+    """Turn an answer whose head is set into gzip, if the client wants that.
+
+    Returns:
+        The body to be sent. The reactor turns while a large one is made.
+    """
+    headers = request.responseHeaders
+    accepted = request.getHeader(b"Accept-Encoding")
+    # A site around this one may be compressing already.
+    if accepted is None or headers.hasHeader(b"Content-Encoding"):
+        return body
+    headers.addRawHeader(b"Vary", b"Accept-Encoding")
+    if not prefers_gzip(accepted):
+        return body
+    small = await packed(body, clock)
+    headers.setRawHeaders(b"Content-Encoding", [b"gzip"])
+    headers.setRawHeaders(b"Content-Length", [b"%d" % len(small)])
+    return small
+
+
+def media_type(request: IRequest) -> bytes:
+    """What a request says its body is, in lower case, without parameters."""
+    header: bytes = request.getHeader(b"Content-Type") or b""
+    return header.partition(b";")[0].strip().lower()
+
+
+def read_body(request: IRequest, limit: int) -> bytes:
+    """The body of a request, without its Content-Encoding.
 
     Raises:
-        TooLarge: it has more than ``limit`` bytes (under a site of our own the
-            channel has refused it before).
-        UnsupportedMediaType: it says it holds something else.
+        TooLarge: it has more than ``limit`` bytes, or comes to have (under a
+            site of our own the channel has refused the first before).
+        InvalidBody: it is not in the coding that it says it is in.
+        UnsupportedCoding: that coding is not known, or there are several.
     """
-    media_type = (request.getHeader(b"Content-Type") or b"").split(b";")[0]
-    media_type = media_type.strip().lower()
-    if media_type not in JSON_TYPES and not media_type.endswith(b"+json"):
-        raise UnsupportedMediaType("the request body must be application/json")
     body: bytes = request.content.read(limit + 1)
     if len(body) > limit:
         raise TooLarge(limit)
-    return body
+    if request.getHeader(b"Content-Encoding") is None:
+        return body
+    codings = request.requestHeaders.getRawHeaders(b"Content-Encoding", [])
+    return unpacked(body, b",".join(codings), limit)
 
 
 def new_router() -> Klein:

@@ -14,7 +14,6 @@ For a method that does not work by rows an example is a whole call.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 
 import attrs
@@ -22,29 +21,20 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
-from ..errors import InvalidBody, InvalidInput, RowsMissing
-from ..inputs import check_names, parse_inputs
+from ..bodies import Columns, Form, Given, check_rows, given_by, stacked
+from ..codings import WORTH_PACKING
+from ..errors import InvalidInput, RowsMissing
 from ..interfaces import IFetcher, IMethod, IPredictor
 from ..limits import CallLimits
 from ..observe import NOBODY, IObserver
+from ..replies import Kind, Parts, kind_of, written
 from ..tensors import Signature, Tensors, TensorSpec, listed_shape, split
 from ..urls import fill, fill_each
-from ..values import depth, jsonable, loads
 from ..visits import Visit
-from ..web import json_body, new_router, reply
+from ..web import new_router, reply, reply_bytes, reply_packed
 
 # TensorFlow's DEFAULT_SERVING_SIGNATURE_DEF_KEY.
 DEFAULT_METHOD = "serving_default"
-
-Columns = Mapping[str, Any]
-
-
-class Form(Enum):
-    """The form of a call and of its answer."""
-
-    COLUMNS = "columns"
-    ROW = "row"
-    ROWS = "rows"
 
 
 @attrs.frozen
@@ -72,8 +62,11 @@ class Dialect:
         router = new_router()
 
         @router.route("/", methods=["GET"])
-        def list_methods(request: IRequest) -> bytes:
-            return reply(request, [listed(m) for m in self.predictor.methods()])
+        async def list_methods(request: IRequest) -> bytes:
+            body = reply(request, [listed(m) for m in self.predictor.methods()])
+            if len(body) < WORTH_PACKING:
+                return body
+            return await reply_packed(request, body, self.clock)
 
         @router.route("/", methods=["POST"])
         async def call_default(request: IRequest) -> bytes:
@@ -98,73 +91,72 @@ class Dialect:
             return body
 
     async def _answer(self, request: IRequest, method: IMethod, visit: Visit) -> bytes:
-        # No body at all is a call without inputs.
-        value = loads(json_body(request, self.limits.request_size) or b"{}")
-        form = form_of(value, method.signature, self.batch_transpose)
-        if form is Form.COLUMNS:
-            outputs = await self._predict(method, value, visit)
-            return reply(request, columns_out(method.signature, outputs))
-        if form is Form.ROWS:
-            return reply(request, await self._predict_rows(method, value, visit))
+        signature = method.signature
+        kind = kind_of(request, signature)
+        given = given_by(request, signature, self.limits, self.batch_transpose)
+        parts = await self._parts(method, given, visit)
+        body = written(kind, given.form, signature, parts)
+        reply_bytes(request, body, kind.value)
+        # Arrays of floats become hardly smaller.
+        if len(body) < WORTH_PACKING or kind is not Kind.JSON:
+            return body
+        return await reply_packed(request, body, self.clock)
+
+    async def _parts(self, method: IMethod, given: Given, visit: Visit) -> Parts:
+        """The outputs for a request: one part, or one after the other."""
+        if given.form is Form.COLUMNS:
+            tensors = await self._tensors(method.signature, given, given.values, visit)
+            return [await visit.predict(method, tensors)]
         try:
-            [answer] = await self._predict_rows(method, [value], visit)
-            return reply(request, answer)
+            return await self._predict_rows(method, given, visit)
         except InvalidInput as error:
+            if given.form is Form.ROWS:
+                raise
             # The caller has sent no list for the row's number to point into.
             raise InvalidInput(error.why, error.input, error.index[1:]) from None
 
-    async def _predict(
-        self, method: IMethod, columns: Columns, visit: Visit
-    ) -> Tensors:
-        tensors = await self._tensors(method.signature, columns, visit)
-        return await visit.predict(method, tensors)
-
     async def _tensors(
-        self, signature: Signature, columns: Columns, visit: Visit
+        self, signature: Signature, given: Given, columns: Columns, visit: Visit
     ) -> Tensors:
-        inputs = parse_inputs(signature, columns)
+        inputs = given.parse(signature, columns)
         visit.decoded()
         tensors = await fill(inputs, self.fetcher, self.limits, visit.client)
         visit.fetched(inputs)
         return tensors
 
-    async def _predict_rows(
-        self, method: IMethod, rows: list[Columns], visit: Visit
-    ) -> list[dict[str, Any]]:
+    async def _predict_rows(self, method: IMethod, given: Given, visit: Visit) -> Parts:
         """Answer examples: in one call if the method is batched, else one by one."""
-        signature = method.signature
+        signature, rows = method.signature, given.values
         check_rows(signature, rows)
         if method.direct is None and rows:
             columns = stacked(signature, rows)
-            tensors = await self._tensors(signature, columns, visit)
+            tensors = await self._tensors(signature, given, columns, visit)
             outputs = await visit.predict(method, tensors)
             if has_rows(outputs, len(rows)):
-                return rows_out(signature, outputs, len(rows))
+                return [outputs]
             # It has just been found out that the method must be called directly.
             calls = split(tensors, [1] * len(rows))
         else:
-            calls = await self._calls(signature, rows, visit)
-        answers = []
+            calls = await self._calls(signature, given, visit)
+        parts = []
         for number, call in enumerate(calls):
             try:
-                outputs = await visit.predict(method, call)
+                parts.append(await visit.predict(method, call))
             except InvalidInput as error:
                 raise in_row(error, number, signature) from None
-            if signature.by_rows:
-                answers += rows_out(signature, outputs, 1)
-            else:
-                answers.append(columns_out(signature, outputs))
-        return answers
+            if signature.by_rows and not has_rows(parts[-1], 1):
+                raise RowsMissing
+        return parts
 
     async def _calls(
-        self, signature: Signature, rows: list[Columns], visit: Visit
+        self, signature: Signature, given: Given, visit: Visit
     ) -> list[Tensors]:
         """Each example as a call of its own."""
         calls = []
-        for number, row in enumerate(rows):
+        for number, row in enumerate(given.values):
             columns = stacked(signature, [row]) if signature.by_rows else row
             try:
-                calls.append(parse_inputs(signature, columns))
+                calls.append(given.parse(signature, columns))
             except InvalidInput as error:
                 raise in_row(error, number, signature) from None
         visit.decoded()
@@ -202,71 +194,12 @@ def _listed_specs(specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
     }
 
 
-def form_of(value: object, signature: Signature, batch_transpose: bool) -> Form:
-    """The form of a request body.
-
-    Raises:
-        InvalidBody: it has none of the three.
-    """
-    if isinstance(value, list):
-        return Form.ROWS
-    if not isinstance(value, dict):
-        raise InvalidBody("the body must be a JSON object or a list of objects")
-    return Form.ROW if batch_transpose or is_row(value, signature) else Form.COLUMNS
-
-
-def is_row(value: Columns, signature: Signature) -> bool:
-    """Whether each of an object's values has one dimension fewer than its input."""
-    return signature.by_rows and all(
-        name in signature.inputs
-        and depth(item) == len(signature.inputs[name].row_shape)
-        for name, item in value.items()
-    )
-
-
-def check_rows(signature: Signature, rows: list[Any]) -> None:
-    """Raise InvalidBody or InvalidInput unless all are examples of the inputs."""
-    for number, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise InvalidBody(f"[{number}] of the list is not a JSON object")
-        if row.keys() != signature.inputs.keys():
-            check_names(signature, row, (number,))
-
-
-def stacked(signature: Signature, rows: list[Columns]) -> Columns:
-    """Examples as columns; each has all the inputs."""
-    return {name: [row[name] for row in rows] for name in signature.inputs}
-
-
 def in_row(error: InvalidInput, number: int, signature: Signature) -> InvalidInput:
     """The error of an example that was called alone, with its place in the list."""
     inner = error.index[1:] if signature.by_rows else error.index
     return InvalidInput(error.why, error.input, (number, *inner))
 
 
-def columns_out(signature: Signature, outputs: Tensors) -> dict[str, Any]:
-    """An answer as columns."""
-    specs = signature.outputs.items()
-    return {name: jsonable(spec, outputs[name]) for name, spec in specs}
-
-
 def has_rows(outputs: Tensors, count: int) -> bool:
     """Whether every output has ``count`` rows."""
     return all(array.ndim > 0 and len(array) == count for array in outputs.values())
-
-
-def rows_out(
-    signature: Signature, outputs: Tensors, count: int
-) -> list[dict[str, Any]]:
-    """An answer as one object for each row.
-
-    Raises:
-        RowsMissing: the method did not give ``count`` rows.
-    """
-    if not has_rows(outputs, count):
-        raise RowsMissing
-    columns = columns_out(signature, outputs)
-    return [
-        {name: column[number] for name, column in columns.items()}
-        for number in range(count)
-    ]
