@@ -13,7 +13,17 @@ PACKAGE = Path(__file__).parent.parent / "txinfer"
 FLOORS = [
     {"errors", "limits", "trace", "keys", "rates", "accept"},
     {"tensors", "addresses", "graphs", "layout", "observe", "headers", "codings"},
-    {"interfaces", "values", "lookup", "request", "counts", "guard", "errand", "turns"},
+    {
+        "interfaces",
+        "values",
+        "lookup",
+        "request",
+        "counts",
+        "accesslines",
+        "guard",
+        "errand",
+        "turns",
+    },
     {
         "threads",
         "calls",
@@ -53,7 +63,7 @@ FLOORS = [
     {"models", "quiet", "static", "exposition", "fetch", "bodies"},
     {"replies"},
     {"protocols.native"},
-    {"life", "describe", "operations"},
+    {"life", "describe", "operations", "accesslog"},
     {"service"},
     {"server"},
     {"tap"},

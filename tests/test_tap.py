@@ -61,6 +61,8 @@ def test_the_defaults(model: str) -> None:
         "tags": ("serve",),
         "batch_size": 32,
         "static_path": None,
+        "access_log": None,
+        "access_log_format": "json",
         "api_key_file": None,
         "batch_transpose": 0,
         "no_cors": 0,
@@ -310,6 +312,18 @@ def test_keys_and_rates_reach_the_service(model: str, tmp_path: Path) -> None:
     assert options["api_key_file"].name(b"0123456789abcdef") == "alice"
     assert options["clients"] == ClientLimits(rate_limit=2.5, rate_burst=9)
     assert not makeService(options, MemoryReactorClock()).inference.guard.admits_all
+
+
+def test_the_access_log_reaches_the_server(model: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "log")
+    options = parsed("--model", model, "--access_log", path)
+    assert options["access_log"] == path
+    server = makeService(options, MemoryReactorClock())
+    assert server._site.on_answer is not None
+    assert server._site.on_refusal is not None
+    assert parsed("--model", model, "--access_log", "-")["access_log"] == "-"
+    silent = makeService(parsed("--model", model), MemoryReactorClock())
+    assert silent._site.on_answer is None
 
 
 def test_everybody_is_let_in_by_default(model: str) -> None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import attrs
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -55,6 +61,14 @@ class Exposition(Collector):
         for family in GAUGES:
             values = family.read(self._metrics, load)
             yield _simple(GaugeMetricFamily, family, values)
+
+
+def process_registry() -> CollectorRegistry:
+    """A registry that tells of the process, for one that is all ours."""
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry
 
 
 def text(registry: CollectorRegistry) -> Iterator[bytes]:

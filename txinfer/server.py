@@ -23,6 +23,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .accesslog import AccessLog
 from .describe import lines
 from .errors import InvalidModel
 from .limits import DoorLimits
@@ -52,6 +53,7 @@ class Server(Service):
         endpoints: Twisted endpoint descriptions.
         reactor: the global one.
         door: what the HTTP channel takes.
+        access_log: takes note of each request; None for nobody.
         at_exit: has a function called when the process ends.
     """
 
@@ -63,12 +65,14 @@ class Server(Service):
         endpoints: Sequence[str],
         reactor: Any,
         door: DoorLimits = DEFAULT_DOOR,
+        access_log: AccessLog | None = None,
         at_exit: Callable[[Callable[[], None]], object] = atexit.register,
     ) -> None:
         self.inference = inference
         self._endpoints = endpoints
         self._reactor = reactor
         self._at_exit = at_exit
+        self._access_log = access_log
         self._ports: list[IListeningPort] = []
         self._places: list[str] = []
         self._site = BoundedSite(
@@ -77,6 +81,9 @@ class Server(Service):
             inference.limits.request_size,
             reactor=reactor,
         )
+        if access_log is not None:
+            self._site.on_answer = access_log.answered
+            self._site.on_refusal = access_log.refused
 
     def privilegedStartService(self) -> None:
         """Listen, while the process may still have the right to low ports.
@@ -95,6 +102,8 @@ class Server(Service):
     def startService(self) -> None:
         """Begin to load the model; until it is there, calls are answered 503."""
         super().startService()
+        if self._access_log is not None:
+            self._access_log.start()
         self.inference.startService()
         self.inference.when_ready().addCallbacks(self._tell_ready, self._give_up)
 
@@ -112,6 +121,8 @@ class Server(Service):
             await _ensure_deferred(port.stopListening())
         await self._site.drain()
         await self.inference.stopService()
+        if self._access_log is not None:
+            await self._access_log.close()
 
     def _listen(self, description: str) -> None:
         failures: list[Failure] = []

@@ -50,6 +50,18 @@ class Options(usage.Options):
         ["tags", None, "serve", "Tags of the graph to load, comma separated."],
         ["batch_size", None, "32", "Largest batch, in rows."],
         ["static_path", None, None, "A folder to serve under /web/."],
+        [
+            "access_log",
+            None,
+            None,
+            "A file to add a line to for each request; - is standard output.",
+        ],
+        [
+            "access_log_format",
+            None,
+            "json",
+            "json for a JSON object a line, text for the form of Apache and nginx.",
+        ],
         *limit_options(DoorLimits),
         *limit_options(CallLimits),
         [
@@ -140,6 +152,8 @@ class Options(usage.Options):
         self._convert("api_key_file", _api_keys)
         self["fetch"] = self._limits(FetchLimits)
         self._convert("static_path", _folder)
+        self._convert("access_log", _log_file)
+        self._convert("access_log_format", _log_form)
         self["port"] = [
             _checked("port", text, _endpoint) for text in self["port"] or [DEFAULT_PORT]
         ]
@@ -182,24 +196,15 @@ def makeService(options: Options, reactor: Any = None) -> Server:
     """The service that checked options ask for."""
     if reactor is None:
         from twisted.internet import reactor
-    from prometheus_client import (
-        CollectorRegistry,
-        GCCollector,
-        PlatformCollector,
-        ProcessCollector,
-    )
-
+    from .accesslog import access_log
     from .collector import BatchPolicy
+    from .exposition import process_registry
     from .fetch import FetchPolicy
     from .quiet import load_quietly
     from .server import Server
     from .service import InferenceService
 
     fetch = FetchPolicy(options["url_allow"], options["fetch"])
-    # Here the process is all ours, so it is told of with the models.
-    registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
     inference = InferenceService(
         options["model"],
         tags=options["tags"],
@@ -212,10 +217,12 @@ def makeService(options: Options, reactor: Any = None) -> Server:
         clients=options["clients"],
         api_keys=options["api_key_file"],
         load=partial(load_quietly, options["model"], options["tags"]),
-        registry=registry,
+        registry=process_registry(),
         reactor=reactor,
     )
-    return Server(inference, options["port"], reactor, options["door"])
+    path, form = options["access_log"], options["access_log_format"]
+    log = None if path is None else access_log(path, form, reactor)
+    return Server(inference, options["port"], reactor, options["door"], log)
 
 
 def _checked(name: str, text: str, rule: Callable[[str], T]) -> T:
@@ -269,6 +276,23 @@ def _api_keys(path: str) -> ApiKeys:
             return parse_keys(file.read())
     except (OSError, UnicodeDecodeError):
         raise ValueError("must be a file that can be read") from None
+
+
+def _log_file(text: str) -> str:
+    """A file that can be made or added to; - is standard output."""
+    path = os.path.abspath(text)
+    if text == "-":
+        return text
+    place = path if os.path.exists(path) else os.path.dirname(path)
+    if not text or os.path.isdir(path) or not os.access(place, os.W_OK):
+        raise ValueError("must be a file that can be written, or -")
+    return path
+
+
+def _log_form(text: str) -> str:
+    if text not in ("json", "text"):
+        raise ValueError("must be json or text")
+    return text
 
 
 def _endpoint(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
@@ -54,6 +55,9 @@ class Visit:
         self.client = client_of(request)
         self.labels = NOBODYS
         self.trace = Trace()
+        anyhow: Any = request
+        # Where the access log finds it.
+        anyhow.trace = self.trace
 
     # The ends of the phases
 
