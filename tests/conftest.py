@@ -6,9 +6,15 @@ import os
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 # Before TensorFlow is first imported: it writes to stderr what it was built with.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("txinfer", deadline=None)
+settings.load_profile("txinfer")
 
 
 @pytest.fixture(scope="session")

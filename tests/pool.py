@@ -6,7 +6,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -15,13 +18,27 @@ from txinfer.interfaces import IThreads
 T = TypeVar("T")
 
 
+@attrs.define(eq=False)
+class Work:
+    """A call of a function that is under way."""
+
+    done: Callable[[Any, float], None]
+    blocking: Callable[..., Any]
+    args: tuple[Any, ...]
+    began: float
+
+
 @implementer(IThreads)
 class SteppedThreads:
-    """Runs wait in ``started`` until :meth:`step` lets the oldest one return."""
+    """Runs wait in ``started`` until :meth:`step` lets the oldest one return.
 
-    def __init__(self, size: int = 1) -> None:
+    A run takes as long as the clock says, if there is one, else no time.
+    """
+
+    def __init__(self, size: int = 1, clock: IReactorTime | None = None) -> None:
         self.size = size
-        self.started: deque[tuple[Deferred[Any], Callable[..., Any], Any]] = deque()
+        self.started: deque[Work] = deque()
+        self._clock = clock or Clock()
 
     def start(self) -> None:
         """Nothing to do."""
@@ -32,20 +49,28 @@ class SteppedThreads:
 
     def run(self, blocking: Callable[..., T], *args: object) -> Deferred[T]:
         """Keep the call for :meth:`step`."""
-        done: Deferred[T] = Deferred()
-        self.started.append((done, blocking, args))
+        deferred: Deferred[T] = Deferred()
+        self.call(lambda result, _: deferred.callback(result), blocking, *args)
+        return deferred
+
+    def call(
+        self,
+        done: Callable[[T | Failure, float], None],
+        blocking: Callable[..., T],
+        *args: object,
+    ) -> None:
+        """Keep the call for :meth:`step`."""
+        self.started.append(Work(done, blocking, args, self._clock.seconds()))
         assert len(self.started) <= self.size, "more runs than threads"
-        return done
 
     def step(self) -> None:
         """Let the oldest run happen and return."""
-        done, blocking, args = self.started.popleft()
+        work = self.started.popleft()
         try:
-            result = blocking(*args)
+            result = work.blocking(*work.args)
         except BaseException:
-            done.errback(Failure())
-        else:
-            done.callback(result)
+            result = Failure()
+        work.done(result, self._clock.seconds() - work.began)
 
     def finish(self) -> int:
         """Step until nothing is left; returns the number of runs."""
@@ -54,3 +79,35 @@ class SteppedThreads:
             self.step()
             runs += 1
         return runs
+
+
+class TimedThreads(SteppedThreads):
+    """Runs return by themselves, as the clock is advanced.
+
+    Args:
+        size: how many run at once.
+        clock: what is advanced.
+        seconds: how long a function takes, by itself and its arguments.
+    """
+
+    def __init__(
+        self, size: int, clock: IReactorTime, seconds: Callable[..., float]
+    ) -> None:
+        super().__init__(size, clock)
+        self._seconds = seconds
+
+    def call(
+        self,
+        done: Callable[[T | Failure, float], None],
+        blocking: Callable[..., T],
+        *args: object,
+    ) -> None:
+        """Have the call return when its time has passed."""
+        super().call(done, blocking, *args)
+        work = self.started[-1]
+        self._clock.callLater(self._seconds(blocking, *args), self._end, work)
+
+    def _end(self, work: Work) -> None:
+        self.started.remove(work)
+        self.started.appendleft(work)
+        self.step()

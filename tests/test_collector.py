@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -11,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.deferreds import reason, result
 from tests.pool import SteppedThreads
-from txinfer.collector import BatchPolicy, Collector
+from tests.work import LABELS, Work, double
+from txinfer.collector import Collector
 from txinfer.errors import (
     CallTooLarge,
     DeadlineExceeded,
@@ -27,32 +26,9 @@ from txinfer.errors import (
 )
 from txinfer.interfaces import IRunnable
 from txinfer.observe import Depth, IObserver, Labels, NullObserver, Run, Shed
+from txinfer.policy import BatchPolicy
 from txinfer.tensors import Tensors
 from txinfer.trace import Trace
-
-LABELS = Labels(method="work")
-
-
-def double(tensors: Tensors) -> Tensors:
-    return {"y": tensors["x"] * 2}
-
-
-@implementer(IRunnable)
-@attrs.define(eq=False)
-class Work:
-    """A method whose runs are recorded by their number of rows."""
-
-    function: Callable[[Tensors], Tensors] = double
-    labels: Labels = LABELS
-    direct: str | None = None
-    runs: list[int] = attrs.field(factory=list)
-
-    def run(self, tensors: Tensors) -> Tensors:
-        self.runs.append(len(tensors["x"]))
-        return self.function(tensors)
-
-    def serve_directly(self, why: str) -> None:
-        self.direct = why
 
 
 class Told(NullObserver):
@@ -79,8 +55,8 @@ class Bench:
     """A collector with threads and a clock that tests step."""
 
     def __init__(self, slots: int = 1, **policy: Any) -> None:
-        self.threads = SteppedThreads(slots)
         self.clock = Clock()
+        self.threads = SteppedThreads(slots, self.clock)
         self.told = Told()
         self.collector = Collector(
             self.threads, self.clock, BatchPolicy(**policy), self.told
@@ -242,7 +218,7 @@ def test_every_caller_gets_its_rows_whatever_the_sizes(
         [2.0 * n] * size for n, size in enumerate(sizes)
     ]
     assert max(work.runs) <= 4
-    assert bench.collector.waiting.rows == bench.collector.waiting.bytes == 0
+    assert bench.collector.waiting.rows == bench.collector.waiting.size == 0
     assert bench.collector.in_flight == 0
 
 
@@ -437,6 +413,7 @@ def test_an_expired_call_never_enters_a_batch(bench: Bench) -> None:
     bench.finish()
     assert work.runs == [1, 1]
     assert answer(kept) == [4]
+    bench.collector.close()
     assert not bench.clock.getDelayedCalls()
 
 

@@ -11,8 +11,27 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "txinfer"
 
 FLOORS = [
-    {"errors", "limits", "trace", "keys", "rates", "accept"},
-    {"tensors", "addresses", "graphs", "layout", "observe", "headers", "codings"},
+    {
+        "errors",
+        "limits",
+        "trace",
+        "keys",
+        "rates",
+        "accept",
+        "least",
+        "wheel",
+        "delivery",
+    },
+    {
+        "tensors",
+        "addresses",
+        "graphs",
+        "layout",
+        "observe",
+        "headers",
+        "codings",
+        "policy",
+    },
     {
         "interfaces",
         "values",
@@ -26,6 +45,7 @@ FLOORS = [
     },
     {
         "threads",
+        "blame",
         "calls",
         "reading",
         "answers",
@@ -38,6 +58,7 @@ FLOORS = [
     },
     {
         "waiting",
+        "again",
         "http",
         "inputs",
         "routing",

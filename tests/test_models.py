@@ -9,10 +9,11 @@ from zope.interface.verify import verifyObject
 from tests.deferreds import reason
 from tests.memory import AFFINE, MemoryModel, spec
 from tests.pool import SteppedThreads
-from txinfer.collector import BatchPolicy, Collector
+from txinfer.collector import Collector
 from txinfer.errors import InvalidModel, Unavailable, UnknownMethod
 from txinfer.interfaces import IMethod, IModel, IPredictor, IRunnable
 from txinfer.models import Servable, State
+from txinfer.policy import BatchPolicy
 from txinfer.tensors import Signature
 
 

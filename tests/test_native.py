@@ -21,12 +21,13 @@ from tests.deferreds import result
 from tests.memory import Function, MemoryModel, spec
 from tests.pool import SteppedThreads
 from tests.web_client import LIMIT, Answer, Connection, WebClient
-from txinfer.collector import BatchPolicy, Collector
+from txinfer.collector import Collector
 from txinfer.errors import FetchFailed, InputRefused, ModelFailed
 from txinfer.interfaces import IFetcher
 from txinfer.limits import CallLimits
 from txinfer.metrics import Metrics
 from txinfer.models import Servable
+from txinfer.policy import BatchPolicy
 from txinfer.probe import SHOWN
 from txinfer.protocols.native import Dialect
 from txinfer.routing import Api

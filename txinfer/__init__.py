@@ -15,13 +15,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .collector import BatchPolicy
     from .fetch import FetchPolicy
     from .limits import CallLimits
+    from .policy import BatchPolicy
     from .service import InferenceService
 
 _HOMES = {
-    "BatchPolicy": "collector",
+    "BatchPolicy": "policy",
     "CallLimits": "limits",
     "FetchPolicy": "fetch",
     "InferenceService": "service",

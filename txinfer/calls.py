@@ -1,97 +1,154 @@
-"""A call on its way through the collector, in pieces that fit into a batch."""
+"""A call on its way through the collector, and the runs that it becomes."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 
 from .interfaces import IRunnable
-from .tensors import Tensors, byte_count, row_count, split, stack
+from .tensors import Tensors, split, stack
 from .trace import Trace
 
 
 @attrs.define(eq=False)
 class Call:
-    """One caller's tensors; answered once.
+    """One caller's tensors, answered once.
 
-    ``pending`` holds the pieces whose rows are not back yet. It is empty once
-    the call is answered, expired or cancelled. ``parts`` has the outputs of
-    each piece, by its position.
+    ``rows`` and ``size`` (bytes) are what it counts for; ``key`` is what calls
+    must agree in to share a run. ``answer`` is None once it is answered,
+    expired or cancelled: then nobody wants its rows. ``line`` is where it
+    waits, ``slot`` has it while it can expire, ``split`` tells of its rows if
+    they do not all run together.
     """
 
     method: IRunnable
-    tensors: Tensors
-    answer: Deferred[Tensors]
-    trace: Trace | None = None
-    pending: set[Piece] = attrs.field(factory=set)
-    parts: list[Tensors] = attrs.field(factory=list)
-    timer: IDelayedCall | None = None
-
-    def wait_for(self, pieces: Sequence[Piece]) -> None:
-        """Expect these pieces, and no others any more."""
-        self.pending = set(pieces)
-        self.parts = [{}] * len(pieces)
-
-    def forget(self) -> None:
-        """Expect nothing any more."""
-        self.wait_for(())
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
-
-
-@attrs.define(eq=False)
-class Piece:
-    """At most a batch full of one call's rows.
-
-    Pieces with equal keys may share a run. The key of a direct call is the call
-    itself: nothing is ever joined to it.
-    """
-
-    call: Call
     key: Hashable
-    position: int
     tensors: Tensors
     rows: int
-    bytes: int
+    size: int
+    client: str
     arrived: float
+    deadline: float
+    trace: Trace | None
+    answer: Deferred[Tensors] | None = None
+    line: Any = None
+    slot: set[Call] | None = None
+    split: Split | None = None
+
+    @property
+    def call(self) -> Call:
+        """The call itself, as a piece of itself."""
+        return self
 
     @property
     def wanted(self) -> bool:
         """Whether somebody still waits for these rows."""
-        return self in self.call.pending
+        return self.answer is not None
 
     @property
-    def is_direct(self) -> bool:
-        """Whether this is a whole call that must not share its run."""
-        return self.key is self.call
+    def rows_left(self) -> int:
+        """The rows that have not left in a run."""
+        return self.rows if self.split is None else self.rows - self.split.taken
+
+    @property
+    def size_left(self) -> int:
+        """The bytes of these rows."""
+        if self.split is None:
+            return self.size
+        return self.size - self.size * self.split.taken // self.rows
+
+    def part(self) -> Part:
+        """A piece of the call that has none of its rows yet."""
+        if self.split is None:
+            self.split = Split()
+        return Part(self, self.split, self.split.taken)
 
 
-Batch = list[Piece]
+@attrs.define(eq=False)
+class Split:
+    """The rows of a call that run apart: how many have left, and what came back."""
+
+    taken: int = 0
+    outputs: dict[int, Tensors] = attrs.field(factory=dict)
+    back: int = 0
+
+    def joined(self) -> Tensors:
+        """The outputs of all rows, in order; raises if they do not fit together."""
+        return stack([self.outputs[start] for start in sorted(self.outputs)])
+
+
+@attrs.define(eq=False)
+class Part:
+    """Some rows of one call that leave in one run."""
+
+    call: Call
+    split: Split
+    start: int
+    rows: int = 0
+    size: int = 0
+
+    def extend(self, rows: int) -> None:
+        """Take so many of the call's next rows along."""
+        call, split = self.call, self.split
+        before = call.size * split.taken // call.rows
+        split.taken += rows
+        self.rows += rows
+        self.size += call.size * split.taken // call.rows - before
+
+    @property
+    def tensors(self) -> Tensors:
+        """The rows; views of the call's."""
+        end = self.start + self.rows
+        return {name: a[self.start : end] for name, a in self.call.tensors.items()}
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody still waits for these rows, and for them alone."""
+        return self.call.answer is not None and self.call.split is self.split
+
+    @property
+    def arrived(self) -> float:
+        """When the call came."""
+        return self.call.arrived
+
+
+Piece = Call | Part
+
+
+@attrs.define(eq=False)
+class Batch:
+    """Pieces that run together: rows of calls of one key, or one whole call.
+
+    ``whole`` says that it is one call that must not share its run nor be cut,
+    ``rerun`` that it failed before among others, ``left`` when its run began.
+    """
+
+    method: IRunnable
+    pieces: Sequence[Piece]
+    rows: int
+    size: int
+    whole: bool = False
+    rerun: bool = False
+    left: float = 0.0
+
+    @property
+    def arrived(self) -> float:
+        """When the oldest of its calls came."""
+        return min([piece.arrived for piece in self.pieces])
+
+
+def batch_again(method: IRunnable, pieces: Sequence[Piece]) -> Batch:
+    """Pieces that have failed among others, or a part of them."""
+    rows = sum([piece.rows for piece in pieces])
+    size = sum([piece.size for piece in pieces])
+    return Batch(method, pieces, rows, size, rerun=True)
 
 
 class RowsLost(Exception):
     """A run gave back another number of rows than went in; the text says where."""
-
-
-def cut(call: Call, max_rows: int, now: float) -> Iterator[Piece]:
-    """A call as pieces of at most ``max_rows`` rows; a direct call is one piece.
-
-    The join key is the method and each input's dtype and inner shape.
-    """
-    tensors = call.tensors
-    if call.method.direct is not None:
-        yield Piece(call, call, 0, tensors, 1, byte_count(tensors), now)
-        return
-    inner = ((name, array.dtype, array.shape[1:]) for name, array in tensors.items())
-    key = (call.method, *inner)
-    total = row_count(tensors)
-    rows = [min(max_rows, total - start) for start in range(0, total, max_rows)]
-    parts = [tensors] if len(rows) == 1 else split(tensors, rows)
-    for position, part in enumerate(parts):
-        yield Piece(call, key, position, part, rows[position], byte_count(part), now)
 
 
 def run_directly(method: IRunnable, tensors: Tensors) -> list[Tensors]:
@@ -113,4 +170,12 @@ def run_batch(
     for name, array in outputs.items():
         if array.ndim == 0 or len(array) != total:
             raise RowsLost(f"output '{name}' had not one row for each row put in")
-    return split(outputs, rows)
+    return [outputs] if len(rows) == 1 else split(outputs, rows)
+
+
+def work_of(batch: Batch) -> tuple[Any, ...]:
+    """What a model thread is to call for a batch: a function and its arguments."""
+    tensors = [piece.tensors for piece in batch.pieces]
+    if batch.whole:
+        return run_directly, batch.method, tensors[0]
+    return run_batch, batch.method, tensors, [piece.rows for piece in batch.pieces]

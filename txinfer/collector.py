@@ -10,31 +10,33 @@ Everything here runs in the reactor thread.
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Collection
+from functools import partial
+from math import inf
 
-import attrs
-from attrs.validators import ge
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .calls import Batch, Call, Piece, RowsLost, cut, run_batch, run_directly
+from .again import Again
+from .blame import blame
+from .calls import Batch, Call, Part, Piece, RowsLost, work_of
+from .delivery import Delivery
 from .errors import (
     CallTooLarge,
     DeadlineExceeded,
     InferenceError,
-    InputRefused,
-    ModelFailed,
     Overloaded,
     Unavailable,
 )
 from .interfaces import IRunnable, IThreads
 from .observe import NOBODY, Depth, IObserver, Labels, Load, Run, Shed
-from .tensors import Tensors, stack
+from .policy import BatchPolicy
+from .tensors import Tensors, byte_count, row_count
 from .trace import Trace
-from .waiting import Waiting
+from .waiting import Line, Waiting
+from .wheel import Wheel
 
 Methods = Collection[IRunnable]
 
@@ -43,28 +45,6 @@ RATE_WEIGHT = 0.2
 
 # Nobody should be sent away for longer than this by an estimate, in seconds.
 LONGEST_RETRY = 60
-
-
-@attrs.frozen
-class BatchPolicy:
-    """How calls are gathered.
-
-    ValueError if a value makes no sense.
-
-    Args:
-        max_rows: the largest batch, in rows; a larger call is split.
-        max_queued_rows: rows that may wait; further calls are refused, and so
-            is any call of more rows.
-        max_queued_bytes: the same bound in bytes of tensors.
-        linger: seconds a batch that is not full waits for company although a
-            slot is free, and what is younger waits behind it. With 0 no timer
-            is ever used.
-    """
-
-    max_rows: int = attrs.field(default=32, validator=ge(1))
-    max_queued_rows: int = attrs.field(default=16384, validator=ge(1))
-    max_queued_bytes: int = attrs.field(default=256 * 1024 * 1024, validator=ge(1))
-    linger: float = attrs.field(default=0.0, validator=ge(0))
 
 
 class Collector:
@@ -80,8 +60,6 @@ class Collector:
     ``waiting`` is what waits, ``in_flight`` the number of runs under way.
     """
 
-    log = Logger()
-
     def __init__(
         self,
         threads: IThreads,
@@ -90,17 +68,19 @@ class Collector:
         observer: IObserver = NOBODY,
     ) -> None:
         self.policy = policy
-        self._observer = observer
         self.waiting = Waiting()
         self.in_flight = 0
+        self._observer = observer
         self._threads = threads
         self._clock = clock
-        # Batches to run again: they are older than anything that waits.
-        self._again: deque[Batch] = deque()
+        self._again = Again(self.waiting.remove)
+        self._running: dict[Batch, None] = {}
+        self._delivery: Delivery[Piece, Tensors] = Delivery(
+            clock, self._deliver, self._delivered
+        )
+        self._deadlines: Wheel[Call] = Wheel(clock, self._expire)
         self._linger: IDelayedCall | None = None
         self._rate = 0.0
-        # When each batch under way has left.
-        self._running: list[tuple[Batch, float]] = []
         self._idle: list[tuple[Methods | None, Deferred[None]]] = []
         self._closed = False
 
@@ -119,7 +99,7 @@ class Collector:
             tensors: an array for each input. Unless the method is direct all
                 have the same dimension 0, at least 1.
             deadline: seconds on the clock after which nobody wants the answer.
-            client: who calls.
+            client: who calls; clients share the batches fairly.
             trace: is told how long the call waited and ran.
 
         Returns:
@@ -133,23 +113,25 @@ class Collector:
             stopped, their answer is dropped.
         """
         now = self._clock.seconds()
-        call = Call(method, tensors, Deferred(lambda _: self._cancel(call)), trace)
-        pieces = list(cut(call, self.policy.max_rows, now))
-        if self._closed:
-            self._observer.shed(method.labels, Shed.CLOSING)
-            return fail(Unavailable("the server is shutting down"))
-        refusal = self._no_room(pieces)
+        rows = row_count(tensors) if method.direct is None else 1
+        size = byte_count(tensors)
+        until = inf if deadline is None else deadline
+        refusal = self._refusal(method, rows, size, until - now)
         if refusal is not None:
-            self._observer.shed(method.labels, refusal[0])
-            return fail(refusal[1])
-        if deadline is not None:
-            if deadline <= now:
-                return fail(DeadlineExceeded())
-            call.timer = self._clock.callLater(deadline - now, self._expire, call)
-        call.wait_for(pieces)
-        self.waiting.add(pieces)
-        self._launch()
-        return call.answer
+            return fail(refusal)
+        key = method.key(tensors)
+        call = Call(method, key, tensors, rows, size, client, now, until, trace)
+        answer: Deferred[Tensors] = Deferred(partial(self._cancel, call))
+        call.answer = answer
+        if until < inf:
+            call.slot = self._deadlines.add(call, until)
+        if self._may_leave_now(call):
+            whole = method.direct is not None
+            self._start(Batch(method, [call], rows, size, whole))
+        else:
+            self.waiting.add(call)
+            self._launch()
+        return answer
 
     def retry_after(self) -> int:
         """Whole seconds until what waits now is expected to have run."""
@@ -159,19 +141,18 @@ class Collector:
         return min(max(seconds, 1), LONGEST_RETRY)
 
     def load(self) -> Load:
-        """How busy the slots are now, and with what. It costs by what waits."""
+        """How busy the slots are now, and with what. It costs by the keys."""
         depths: defaultdict[Labels, Depth] = defaultdict(Depth)
-        for piece in self.waiting:
-            depth = depths[piece.call.method.labels]
-            depth.queued_rows += piece.rows
-            depth.queued_bytes += piece.bytes
-        for batch, _ in self._running:
-            labels = batch[0].call.method.labels
-            depths[labels].running_rows += sum(piece.rows for piece in batch)
+        for group in self.waiting:
+            depth = depths[group.method.labels]
+            depth.queued_rows += group.rows
+            depth.queued_bytes += group.size
+        for batch in self._running:
+            depths[batch.method.labels].running_rows += batch.rows
         return Load(
             slots=self._threads.size,
             lost=0,
-            running_since=tuple(began for _, began in self._running),
+            running_since=tuple(batch.left for batch in self._running),
             depths=depths,
             wait=self.waiting.rows / self._rate if self._rate else 0.0,
             max_queued_rows=self.policy.max_queued_rows,
@@ -185,7 +166,7 @@ class Collector:
             A Deferred that fires with None once those taken are answered.
         """
         self._closed = True
-        return self.drained()
+        return self.drained().addCallback(lambda _: self._deadlines.stop())
 
     def drained(self, methods: Methods | None = None) -> Deferred[None]:
         """A Deferred that fires with None once nothing waits and nothing runs.
@@ -201,91 +182,101 @@ class Collector:
 
     # In
 
-    def _no_room(self, pieces: Batch) -> tuple[Shed, InferenceError] | None:
+    def _refusal(
+        self, method: IRunnable, rows: int, size: int, seconds: float
+    ) -> InferenceError | None:
         """Why a call cannot be queued, now or ever; None if it can."""
-        policy = self.policy
-        rows = sum(piece.rows for piece in pieces)
-        size = sum(piece.bytes for piece in pieces)
-        if rows > policy.max_queued_rows or size > policy.max_queued_bytes:
-            too_large = CallTooLarge(policy.max_queued_rows, policy.max_queued_bytes)
-            return Shed.TOO_LARGE, too_large
-        rows += self.waiting.rows
-        size += self.waiting.bytes
-        if rows > policy.max_queued_rows:
-            return Shed.ROWS, Overloaded(self.retry_after())
-        if size > policy.max_queued_bytes:
-            return Shed.BYTES, Overloaded(self.retry_after())
-        return None
+        policy, waiting = self.policy, self.waiting
+        most_rows, most_bytes = policy.max_queued_rows, policy.max_queued_bytes
+        if self._closed:
+            shed = Shed.CLOSING
+        elif seconds <= 0:
+            self._observer.expired(method.labels)
+            return DeadlineExceeded()
+        elif rows > most_rows or size > most_bytes:
+            shed = Shed.TOO_LARGE
+        elif waiting.rows + rows > most_rows:
+            shed = Shed.ROWS
+        elif waiting.size + size > most_bytes:
+            shed = Shed.BYTES
+        else:
+            return None
+        self._observer.shed(method.labels, shed)
+        if shed is Shed.CLOSING:
+            return Unavailable("the server is shutting down")
+        if shed is Shed.TOO_LARGE:
+            return CallTooLarge(most_rows, most_bytes)
+        return Overloaded(self.retry_after())
 
-    def _forget(self, call: Call) -> None:
-        """Take a call out, wherever it is: it is answered, expired or cancelled."""
-        self.waiting.discard(call.pending)
-        call.forget()
+    def _settle(self, call: Call) -> Deferred[Tensors] | None:
+        """Take a call out, wherever it is.
 
-    def _cancel(self, call: Call) -> None:
+        Returns:
+            What is to be fired with its answer; None if it has been.
+        """
+        if call.line is not None:
+            self.waiting.remove(call)
+        if call.slot is not None:
+            call.slot.discard(call)
+        answer, call.answer = call.answer, None
+        return answer
+
+    def _cancel(self, call: Call, _: Deferred[Tensors]) -> None:
         self._observer.cancelled(call.method.labels)
-        self._forget(call)
+        self._settle(call)
         self._tell_idle()
 
     def _expire(self, call: Call) -> None:
-        self._observer.expired(call.method.labels)
-        self._forget(call)
-        call.answer.errback(DeadlineExceeded())
-        self._tell_idle()
+        answer = self._settle(call)
+        if answer is not None:
+            self._observer.expired(call.method.labels)
+            answer.errback(DeadlineExceeded())
+            self._tell_idle()
 
     # Run
+
+    def _may_leave_now(self, call: Call) -> bool:
+        """Whether a slot is free and nothing is to be considered."""
+        return (
+            self.in_flight < self._threads.size
+            and not (self.waiting or self._again or self.policy.linger)
+            and call.rows <= self.policy.max_rows
+        )
+
+    def _start(self, batch: Batch) -> None:
+        self.in_flight += 1
+        self._running[batch] = None
+        batch.left = self._clock.seconds()
+        self._threads.call(partial(self._landed, batch), *work_of(batch))
 
     def _launch(self) -> None:
         """Start runs while there are both free slots and batches."""
         while self.in_flight < self._threads.size:
-            rerun = bool(self._again)
             batch = self._next_batch()
-            if not batch:
+            if batch is None:
                 return
-            self.in_flight += 1
-            now = self._clock.seconds()
-            self._running.append((batch, now))
-            self._start(batch).addBoth(self._landed, batch, now, rerun)
+            self._start(batch)
 
-    def _start(self, batch: Batch) -> Deferred[list[Tensors]]:
-        first = batch[0]
-        method = first.call.method
-        if first.is_direct:
-            return self._threads.run(run_directly, method, first.tensors)
-        tensors = [piece.tensors for piece in batch]
-        return self._threads.run(run_batch, method, tensors, [p.rows for p in batch])
-
-    def _next_batch(self) -> Batch:
-        """The batch to run next, taken off the queue; empty if there is none yet."""
-        while self._again:
-            batch = [piece for piece in self._again.popleft() if piece.wanted]
-            if batch:
-                return batch
+    def _next_batch(self) -> Batch | None:
+        """The batch to run next, taken off the queue; None if there is none yet."""
+        batch = self._again.next()
+        if batch is not None:
+            return batch
         if not self.waiting:
-            return []
-        batch = self.waiting.gather(self.policy.max_rows)
-        call = batch[0].call
-        if call.method.direct is not None:
+            return None
+        lead = self.waiting.lead()
+        if lead.group.method.direct is not None:
             # The method may have become direct while the call waited.
-            return self._whole(call)
-        if self._should_linger(batch):
-            return []
-        self.waiting.discard(batch)
-        return batch
+            return self._again.whole(lead.oldest)
+        if self.policy.linger and self._should_linger(lead):
+            return None
+        picked = self.waiting.take(lead, self.policy.max_rows)
+        return Batch(lead.group.method, picked.pieces, picked.rows, picked.size)
 
-    def _whole(self, call: Call) -> Batch:
-        """A call of a direct method, taken off the queue in one piece."""
-        self.waiting.discard(call.pending)
-        whole = list(cut(call, self.policy.max_rows, self._clock.seconds()))
-        call.wait_for(whole)
-        return whole
-
-    def _should_linger(self, batch: Batch) -> bool:
+    def _should_linger(self, lead: Line) -> bool:
         """Whether a batch still waits for company; sets the timer if so."""
-        if not self.policy.linger:
-            return False
-        left = batch[0].arrived + self.policy.linger - self._clock.seconds()
-        if left <= 0 or sum(piece.rows for piece in batch) >= self.policy.max_rows:
+        left = lead.oldest.arrived + self.policy.linger - self._clock.seconds()
+        if left <= 0 or lead.group.rows >= self.policy.max_rows:
             return False
         if self._linger is None or not self._linger.active():
             self._linger = self._clock.callLater(left, self._launch)
@@ -294,11 +285,7 @@ class Collector:
     # Out
 
     def _landed(
-        self,
-        result: list[Tensors] | Failure,
-        batch: Batch,
-        left: float,
-        rerun: bool,
+        self, batch: Batch, result: list[Tensors] | Failure, seconds: float
     ) -> None:
         """A run is back: start the next one first, then answer its callers.
 
@@ -306,106 +293,89 @@ class Collector:
         should not idle meanwhile.
         """
         self.in_flight -= 1
-        self._running.remove((batch, left))
-        seconds = self._clock.seconds() - left
+        del self._running[batch]
         self._learn_rate(batch, seconds)
-        self._record(batch, left, seconds, isinstance(result, Failure), rerun)
+        failed = isinstance(result, Failure)
+        self._record(batch, seconds, failed)
         if isinstance(result, Failure):
             culprit = self._isolate(result, batch)
-            if culprit is not None:
-                self._forget(culprit)
+            answer = None if culprit is None else self._settle(culprit)
             self._launch()
-            if culprit is not None:
-                culprit.answer.errback(self._blame(result))
+            if answer is not None:
+                answer.errback(blame(result))
+            self._tell_idle()
         else:
             self._launch()
-            for piece, outputs in zip(batch, result, strict=True):
-                if piece.wanted:
-                    self._deliver(piece, outputs)
-            # What could not be put together is to be run again.
-            self._launch()
-        self._tell_idle()
+            self._delivery.add(zip(batch.pieces, result, strict=True))
 
     def _deliver(self, piece: Piece, outputs: Tensors) -> None:
-        call = piece.call
-        call.parts[piece.position] = outputs
-        if len(call.pending) > 1:
-            call.pending.remove(piece)
+        """Answer a call, if that was all of it."""
+        if not piece.wanted:
             return
+        if isinstance(piece, Part):
+            whole = self._rejoin(piece, outputs)
+            if whole is None:
+                return
+            outputs = whole
+        answer = self._settle(piece.call)
+        assert answer is not None
+        answer.callback(outputs)
+
+    def _rejoin(self, part: Part, outputs: Tensors) -> Tensors | None:
+        """The outputs of a split call, once they are all there and fit together."""
+        split = part.split
+        split.outputs[part.start] = outputs
+        split.back += part.rows
+        if split.back < part.call.rows:
+            return None
         try:
-            joined = stack(call.parts)
+            return split.joined()
         except Exception:
-            self._separate("its outputs' shapes differ from run to run", [piece])
-            return
-        self._forget(call)
-        call.answer.callback(joined)
+            why = "its outputs' shapes differ from run to run"
+            self._again.separate(why, [part])
+            return None
+
+    def _delivered(self) -> None:
+        # What could not be put together is to be run again.
+        self._launch()
+        self._tell_idle()
 
     def _isolate(self, failure: Failure, batch: Batch) -> Call | None:
-        """Plan the re-runs that find who is guilty of a failure.
-
-        Halving finds one culprit among n in at most 2 * log2(n) + 2 runs more.
-
-        Returns:
-            The guilty call if it ran alone, else None.
-        """
+        """The guilty call if it ran alone; else None, and re-runs are planned."""
+        pieces = batch.pieces
         if failure.check(RowsLost):
-            self._separate(str(failure.value), batch)
+            self._again.separate(str(failure.value), pieces)
             return None
-        if len(batch) == 1:
-            return batch[0].call if batch[0].wanted else None
-        middle = len(batch) // 2
-        self._again.extend((batch[:middle], batch[middle:]))
-        return None
+        if len(pieces) > 1:
+            self._again.halve(batch)
+            return None
+        return pieces[0].call if pieces[0].wanted else None
 
-    def _separate(self, why: str, batch: Batch) -> None:
-        """Serve the method directly from now on, beginning with these calls."""
-        batch[0].call.method.serve_directly(why)
-        for call in dict.fromkeys(piece.call for piece in batch if piece.wanted):
-            self._again.append(self._whole(call))
-
-    def _blame(self, failure: Failure) -> InferenceError:
-        """The error a caller sees for what the model raised; the rest is logged."""
-        error = failure.value
-        if isinstance(error, InputRefused):
-            cause = error.__cause__
-            words = getattr(cause, "message", None) or repr(cause)
-            self.log.info("{error}: {words!r:.300}", error=error, words=words)
-            return error
-        self.log.failure("A model failed", failure)
-        if isinstance(error, InferenceError):
-            return error
-        blamed = ModelFailed()
-        blamed.__cause__ = error
-        return blamed
-
-    def _record(
-        self, batch: Batch, left: float, seconds: float, failed: bool, rerun: bool
-    ) -> None:
+    def _record(self, batch: Batch, seconds: float, failed: bool) -> None:
         """Tell the observer and the calls of a run."""
-        rows = sum(piece.rows for piece in batch)
-        calls = dict.fromkeys(piece.call for piece in batch)
-        waited = left - min(piece.arrived for piece in batch)
-        labels = batch[0].call.method.labels
-        run = Run(labels, rows, len(calls), waited, seconds, failed, rerun)
-        for piece in batch:
-            if piece.call.trace is not None:
-                queued = left - piece.arrived
-                piece.call.trace.add_run(rows, queued, seconds, rerun)
-        self._observer.ran(run)
+        waited = batch.left - batch.arrived
+        calls = len(batch.pieces)
+        labels, rows, rerun = batch.method.labels, batch.rows, batch.rerun
+        for piece in batch.pieces:
+            trace = piece.call.trace
+            if trace is not None:
+                trace.add_run(rows, batch.left - piece.arrived, seconds, rerun)
+        self._observer.ran(Run(labels, rows, calls, waited, seconds, failed, rerun))
 
     def _learn_rate(self, batch: Batch, seconds: float) -> None:
         """Keep the rows a second that all slots together get through."""
-        rate = sum(p.rows for p in batch) * self._threads.size / max(seconds, 1e-6)
+        rate = batch.rows * self._threads.size / max(seconds, 1e-6)
         weight = RATE_WEIGHT if self._rate else 1.0
         self._rate += weight * (rate - self._rate)
 
     def _is_idle(self, methods: Methods | None) -> bool:
         if methods is None:
-            return not (self.in_flight or self.waiting or self._again)
-        batches = (*(batch for batch, _ in self._running), *self._again)
-        return not self.waiting.has(methods) and not any(
-            piece.call.method in methods for batch in batches for piece in batch
-        )
+            return not (
+                self.in_flight or self.waiting or self._again or self._delivery.going
+            )
+        if self._delivery.going or self.waiting.has(methods):
+            return False
+        return not any(b.method in methods for b in (*self._running, *self._again))
 
     def _tell_idle(self) -> None:
         if self._idle:

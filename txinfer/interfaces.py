@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
 from .observe import Labels, Load
@@ -126,6 +127,12 @@ class IRunnable(Interface):
     def run(tensors: Tensors) -> Tensors:
         """Run once; blocks, in any thread. Raises whatever goes wrong."""
 
+    def key(tensors: Tensors) -> Hashable:
+        """What two calls must agree in to share a run: method, inner shapes, dtypes.
+
+        Asked for every call, so it has to be cheap.
+        """
+
     def serve_directly(why: str) -> None:
         """Take note that calls must not share a run from now on."""
 
@@ -137,6 +144,20 @@ class IThreads(Interface):
 
     def run(blocking: Callable[..., T], *args: object) -> Deferred[T]:
         """Call it in a thread; the Deferred fires in the reactor thread."""
+
+    def call(
+        done: Callable[[T | Failure, float], None],
+        blocking: Callable[..., T],
+        *args: object,
+    ) -> None:
+        """Call it in a thread, and then, in the reactor thread, ``done``.
+
+        Args:
+            done: called, later, with what the function returned, or a Failure
+                of whatever it raised, and the seconds that it took.
+            blocking: the function.
+            args: its arguments.
+        """
 
 
 class IFetcher(Interface):

@@ -14,12 +14,13 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .collector import BatchPolicy, Collector
+from .collector import Collector
 from .errors import FetchFailed
 from .fetch import Fetcher, FetchPolicy
 from .interfaces import IModel
 from .models import Servable
 from .observe import NOBODY, IObserver
+from .policy import BatchPolicy
 from .threads import ModelThreads
 
 # A SavedModel can take a minute to load; silence that long looks like a hang.

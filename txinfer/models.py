@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 
@@ -55,6 +55,13 @@ class Method:
         self.sample = sample
         self._model = model
         self._collector = collector
+        self._by_rows = self.signature.by_rows
+        # Inputs whose rows may differ in shape from call to call.
+        self._loose = tuple(
+            name
+            for name, spec in self.signature.inputs.items()
+            if spec.shape is None or None in spec.shape[1:]
+        )
 
     def predict(
         self,
@@ -64,10 +71,10 @@ class Method:
         trace: Trace | None = None,
     ) -> Deferred[Tensors]:
         """See :class:`~txinfer.interfaces.IMethod`."""
-        try:
-            self._check_rows(tensors)
-        except InvalidInput as error:
-            return fail(error)
+        if self._by_rows:
+            rows = {len(array) for array in tensors.values()}
+            if len(rows) > 1 or 0 in rows:
+                return fail(wrong_rows(tensors))
         return self._collector.submit(self, tensors, deadline, client, trace)
 
     def run(self, tensors: Tensors) -> Tensors:
@@ -78,19 +85,21 @@ class Method:
         """Run calls one at a time from now on."""
         self.direct = self.reason = why
 
-    def _check_rows(self, tensors: Tensors) -> None:
-        if not self.signature.by_rows:
-            return
-        first, rows = None, 0
-        for name, array in tensors.items():
-            if first is None:
-                first, rows = name, len(array)
-            if len(array) != rows:
-                raise InvalidInput(
-                    f"{len(array)} rows, but input '{first}' has {rows}", name
-                )
-        if not rows:
-            raise InvalidInput("at least one row is needed", first)
+    def key(self, tensors: Tensors) -> Hashable:
+        """See :class:`~txinfer.interfaces.IRunnable`; dtypes are the signature's."""
+        if not self._loose:
+            return self
+        return (self, *[tensors[name].shape[1:] for name in self._loose])
+
+
+def wrong_rows(tensors: Tensors) -> InvalidInput:
+    """What is wrong with inputs that have no rows, or not equally many."""
+    (first, array), *others = tensors.items()
+    for name, other in others:
+        if len(other) != len(array):
+            why = f"{len(other)} rows, but input '{first}' has {len(array)}"
+            return InvalidInput(why, name)
+    return InvalidInput("at least one row is needed", first)
 
 
 def examine(name: str, model: IModel, collector: Collector) -> Method:

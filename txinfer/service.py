@@ -18,7 +18,6 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from . import layout
-from .collector import BatchPolicy
 from .errors import FetchFailed, Unavailable
 from .fetch import FetchPolicy
 from .guard import Guard
@@ -30,6 +29,7 @@ from .limits import CallLimits, ClientLimits
 from .models import Servable
 from .observe import Load
 from .operations import FIGURES, HEALTH, PATHS, Operations
+from .policy import BatchPolicy
 from .protocols.native import Dialect
 from .routing import Api
 from .static import StaticFiles

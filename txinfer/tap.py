@@ -197,9 +197,9 @@ def makeService(options: Options, reactor: Any = None) -> Server:
     if reactor is None:
         from twisted.internet import reactor
     from .accesslog import access_log
-    from .collector import BatchPolicy
     from .exposition import process_registry
     from .fetch import FetchPolicy
+    from .policy import BatchPolicy
     from .quiet import load_quietly
     from .server import Server
     from .service import InferenceService

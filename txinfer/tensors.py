@@ -91,12 +91,12 @@ def row_count(tensors: Tensors) -> int:
 
 def byte_count(tensors: Tensors) -> int:
     """What a call's tensors hold in memory, in bytes, strings included."""
-    return sum(
-        array.nbytes
-        if array.dtype != object
-        else sum(map(len, array.flat)) + array.nbytes
-        for array in tensors.values()
-    )
+    size = 0
+    for array in tensors.values():
+        size += array.nbytes
+        if array.dtype.char == "O":
+            size += sum(map(len, array.flat))
+    return size
 
 
 def stack(calls: Sequence[Tensors]) -> Tensors:

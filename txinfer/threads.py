@@ -1,47 +1,60 @@
 """The threads in which models block, apart from the reactor's own.
 
 Twisted resolves names in the reactor's pool and joins it at shutdown; a model
-that runs for seconds must not hold up either.
+that runs for seconds must not hold up either. The threads are daemons: one that
+never comes back must not keep the process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .interfaces import IThreads
 
 T = TypeVar("T")
 
+Work = tuple[Callable[[Any, float], None], Callable[..., Any], tuple[Any, ...]]
+
 
 @implementer(IThreads)
 @attrs.define(eq=False)
 class ModelThreads:
-    """A pool of ``size`` threads that can be started again after it was stopped.
+    """As many as ``size`` threads, which can be started again after a stop.
 
-    All methods are for the reactor thread.
+    Everything is for the reactor thread. A queue of the standard library hands
+    work over, and ``callFromThread`` what came of it.
     """
 
     _reactor: Any
     size: int = 1
-    _pool: ThreadPool | None = attrs.field(default=None, init=False)
+    _work: SimpleQueue[Work | None] | None = attrs.field(default=None, init=False)
+    _live: list[Thread] = attrs.field(factory=list, init=False)
+    _busy: int = attrs.field(default=0, init=False)
 
     def start(self) -> None:
-        """Make the pool; threads come to life when there is work for them."""
-        self._pool = ThreadPool(0, self.size, "txinfer")
-        self._pool.start()
+        """Take work; threads come to life when there is some."""
+        self._work = SimpleQueue()
+        self._live = []
+        self._busy = 0
 
     def stop(self) -> None:
-        """End the threads; blocks until what they run has returned, so drain first."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.stop()
+        """End the threads. Those that still run something end when it returns."""
+        work, self._work = self._work, None
+        if work is None:
+            return
+        for _ in self._live:
+            work.put(None)
+        if not self._busy:
+            for thread in self._live:
+                thread.join()
 
     def run(self, blocking: Callable[..., T], *args: object) -> Deferred[T]:
         """Call a function in one of the threads.
@@ -50,5 +63,51 @@ class ModelThreads:
             A Deferred that fires in the reactor thread with what the function
             returns, or fails with whatever it raises, ``BaseException`` included.
         """
-        assert self._pool is not None, "the threads are not started"
-        return deferToThreadPool(self._reactor, self._pool, blocking, *args)
+        deferred: Deferred[T] = Deferred()
+        self.call(lambda result, _: deferred.callback(result), blocking, *args)
+        return deferred
+
+    def call(
+        self,
+        done: Callable[[T | Failure, float], None],
+        blocking: Callable[..., T],
+        *args: object,
+    ) -> None:
+        """See :class:`~txinfer.interfaces.IThreads`."""
+        assert self._work is not None, "the threads are not started"
+        self._busy += 1
+        if len(self._live) < min(self._busy, self.size):
+            self._add_thread(self._work)
+        self._work.put((done, blocking, args))
+
+    def _add_thread(self, work: SimpleQueue[Work | None]) -> None:
+        name = f"txinfer-{len(self._live)}"
+        thread = Thread(target=self._serve, args=(work,), name=name, daemon=True)
+        self._live.append(thread)
+        thread.start()
+
+    def _serve(self, queue: SimpleQueue[Work | None]) -> None:
+        """Work in a thread until told to end."""
+        seconds = self._reactor.seconds
+        while (work := queue.get()) is not None:
+            done, blocking, args = work
+            began = seconds()
+            try:
+                result = blocking(*args)
+            except BaseException:
+                result = Failure()
+            took = seconds() - began
+            self._reactor.callFromThread(self._back, queue, done, result, took)
+            # Nothing of this work is kept while waiting for the next.
+            del work, done, blocking, args, result
+
+    def _back(
+        self,
+        queue: SimpleQueue[Work | None],
+        done: Callable[[Any, float], None],
+        result: object,
+        seconds: float,
+    ) -> None:
+        if queue is self._work:
+            self._busy -= 1
+        done(result, seconds)

@@ -1,72 +1,243 @@
-"""What waits for a free session slot: bounded, oldest first, joined by key."""
+"""What waits for a free session slot: fair among clients, joined by key.
+
+Each client has had so much of the slots (``used``), and whoever has had the
+least of those that wait is served next: first whose call leads the next run,
+then who else of the same key goes along. A client that comes anew begins where
+a client was that has had its even share, so nobody saves up turns by staying
+away, and nobody is overtaken for ever by new ones (fair queueing: Demers, Keshav
+and Shenker, 1989). Within a client and a key the oldest goes
+first. Whatever is kept is kept for a call that waits.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 
-from .calls import Batch, Piece
+import attrs
+
+from .calls import Call, Part, Piece
 from .interfaces import IRunnable
+from .least import Least
+
+# Clients passed over in one run, because what room is left is too small for their
+# next call. They go first in a later one, having had less.
+MAX_PASSED_OVER = 8
+
+
+def _client_used(client: Client) -> float | None:
+    return client.used if client.open else None
+
+
+def _line_used(line: Line) -> float | None:
+    return line.client.used if line.calls else None
+
+
+def _line_age(line: Line) -> float | None:
+    return line.oldest.arrived if line.calls else None
+
+
+@attrs.define(eq=False)
+class Client:
+    """One whose calls wait, in ``open`` lines; ``used`` is what it has had."""
+
+    used: float
+    rows: int = 0
+    open: int = 0
+    lines: Least[Line] = attrs.field(factory=lambda: Least(_line_age))
+
+
+@attrs.define(eq=False)
+class Group:
+    """The calls of one key, in a line for each client that has some."""
+
+    key: Hashable
+    method: IRunnable
+    rows: int = 0
+    size: int = 0
+    lines: dict[str, Line] = attrs.field(factory=dict)
+    turns: Least[Line] = attrs.field(factory=lambda: Least(_line_used))
+
+
+@attrs.define(eq=False)
+class Line:
+    """One client's calls of one key, oldest first."""
+
+    name: str
+    client: Client
+    group: Group
+    calls: OrderedDict[Call, None] = attrs.field(factory=OrderedDict)
+
+    @property
+    def oldest(self) -> Call:
+        """The call that goes first. Only for a line that has one."""
+        return next(iter(self.calls))
+
+
+@attrs.define(eq=False)
+class Picked:
+    """What goes into one run of at most ``max_rows`` rows.
+
+    ``share`` is how many rows a client may give before others have their turn.
+    """
+
+    max_rows: int
+    share: int
+    pieces: list[Piece] = attrs.field(factory=list)
+    rows: int = 0
+    size: int = 0
+    _parts: dict[Call, Part] = attrs.field(factory=dict)
+
+    def draw(self, calls: OrderedDict[Call, None]) -> None:
+        """Move a share of a client's calls here; none if the first is too large."""
+        start, whole = self.rows, self.max_rows
+        end = min(start + self.share, whole)
+        while calls and self.rows < end:
+            call = next(iter(calls))
+            rows = call.rows
+            if rows > whole or call.split is not None:
+                self._draw_part(call, end - self.rows)
+                if call.rows_left:
+                    return
+            elif self.rows + rows > (whole if self.rows == start else end):
+                return
+            else:
+                self.pieces.append(call)
+                self.rows += rows
+                self.size += call.size
+            calls.popitem(last=False)
+            call.line = None
+
+    def _draw_part(self, call: Call, most: int) -> None:
+        """Move the next rows of a call that is larger than a run."""
+        rows = min(call.rows_left, most)
+        part = self._parts.get(call)
+        if part is None:
+            part = self._parts[call] = call.part()
+            self.pieces.append(part)
+        size = part.size
+        part.extend(rows)
+        self.rows += rows
+        self.size += part.size - size
 
 
 class Waiting:
-    """Pieces in order of arrival, and the same pieces by join key.
-
-    Adding and taking out cost the same however many wait. ``rows`` and
-    ``bytes`` count what does.
-    """
+    """The calls that wait; ``rows`` and ``size`` (bytes) count them."""
 
     def __init__(self) -> None:
         self.rows = 0
-        self.bytes = 0
-        self._all: OrderedDict[Piece, None] = OrderedDict()
-        self._by_key: dict[Hashable, OrderedDict[Piece, None]] = {}
+        self.size = 0
+        self._groups: dict[Hashable, Group] = {}
+        self._clients: dict[str, Client] = {}
+        self._turns: Least[Client] = Least(_client_used)
+        # What a client had that has always waited, when the newest run was picked,
+        # and what it has had of that run.
+        self._even = 0.0
+        self._newest = 0.0
 
     def __bool__(self) -> bool:
-        return bool(self._all)
+        return bool(self._groups)
 
-    def add(self, pieces: Iterable[Piece]) -> None:
-        """Put pieces at the end."""
-        for piece in pieces:
-            self._all[piece] = None
-            self._by_key.setdefault(piece.key, OrderedDict())[piece] = None
-            self.rows += piece.rows
-            self.bytes += piece.bytes
-
-    def discard(self, pieces: Iterable[Piece]) -> None:
-        """Take out those of the pieces that wait."""
-        for piece in pieces:
-            if piece in self._all:
-                self._remove(piece)
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self._groups.values())
 
     def has(self, methods: Collection[IRunnable]) -> bool:
         """Whether calls of one of the methods wait."""
-        return any(piece.call.method in methods for piece in self._all)
+        return any(group.method in methods for group in self)
 
-    def __iter__(self) -> Iterator[Piece]:
-        return iter(self._all)
+    def add(self, call: Call) -> None:
+        """Put a call at the end of its line."""
+        group = self._groups.get(call.key)
+        if group is None:
+            group = self._groups[call.key] = Group(call.key, call.method)
+        line = group.lines.get(call.client)
+        if line is None:
+            line = self._open(group, call)
+        else:
+            line.calls[call] = None
+        call.line = line
+        self._count(line, call.rows, call.size)
 
-    def gather(self, max_rows: int) -> Batch:
-        """The oldest piece and those that can join it, oldest first; all stay.
+    def remove(self, call: Call) -> None:
+        """Take out a call that waits, or what is left of it."""
+        line: Line = call.line
+        self._count(line, -call.rows_left, -call.size_left)
+        call.line = None
+        del line.calls[call]
+        if not line.calls:
+            self._close(line)
 
-        Of one key the oldest leave first, so nothing that waits is overtaken
-        for ever, whatever keys the others have.
+    def lead(self) -> Line:
+        """The line whose oldest call leads the next run. Something has to wait."""
+        client = self._turns.least()
+        assert client is not None
+        self._even = max(self._even + self._newest, client.used)
+        self._newest = 0.0
+        line = client.lines.least()
+        assert line is not None
+        return line
+
+    def take(self, lead: Line, max_rows: int) -> Picked:
+        """Take out what goes into one run, beginning with a line.
+
+        A call of more than ``max_rows`` rows goes in parts; others go whole.
         """
-        oldest = next(iter(self._all))
-        batch: Batch = []
-        rows = 0
-        for piece in self._by_key[oldest.key]:
-            rows += piece.rows
-            if batch and rows > max_rows:
-                break
-            batch.append(piece)
-        return batch
+        group = lead.group
+        picked = Picked(max_rows, max(1, max_rows // len(group.lines)))
+        passed_over: list[Line] = []
+        clients = len(self._clients)
+        line: Line | None = lead
+        while line is not None and picked.rows < max_rows:
+            if not self._draw(line, picked):
+                # It is the least of the turns: the lead always fits.
+                group.turns.pop()
+                passed_over.append(line)
+                if len(passed_over) > MAX_PASSED_OVER:
+                    break
+            line = group.turns.least()
+        for line in passed_over:
+            group.turns.add(line)
+        self._newest = picked.rows / clients
+        return picked
 
-    def _remove(self, piece: Piece) -> None:
-        del self._all[piece]
-        queue = self._by_key[piece.key]
-        del queue[piece]
-        if not queue:
-            del self._by_key[piece.key]
-        self.rows -= piece.rows
-        self.bytes -= piece.bytes
+    def _draw(self, line: Line, picked: Picked) -> int:
+        """Let a line have its share of a run; returns its rows, 0 if none fit."""
+        rows, size = picked.rows, picked.size
+        picked.draw(line.calls)
+        rows -= picked.rows
+        self._count(line, rows, size - picked.size)
+        line.client.used -= rows
+        if not line.calls:
+            self._close(line)
+        return -rows
+
+    def _count(self, line: Line, rows: int, size: int) -> None:
+        self.rows += rows
+        self.size += size
+        line.client.rows += rows
+        group = line.group
+        group.rows += rows
+        group.size += size
+
+    def _open(self, group: Group, call: Call) -> Line:
+        name = call.client
+        client = self._clients.get(name)
+        if client is None:
+            client = self._clients[name] = Client(self._even, open=1)
+            self._turns.add(client)
+        else:
+            client.open += 1
+        line = group.lines[name] = Line(name, client, group)
+        line.calls[call] = None
+        group.turns.add(line)
+        client.lines.add(line)
+        return line
+
+    def _close(self, line: Line) -> None:
+        client, group = line.client, line.group
+        client.open -= 1
+        if not client.open:
+            del self._clients[line.name]
+        del group.lines[line.name]
+        if not group.lines:
+            del self._groups[group.key]

@@ -18,9 +18,10 @@ from tests.hostile.cases import CASES, LIMITS, REQUEST_SIZE
 from tests.memory import MemoryModel
 from tests.pool import SteppedThreads
 from tests.web_client import Connection
-from txinfer.collector import BatchPolicy, Collector
+from txinfer.collector import Collector
 from txinfer.limits import CallLimits, DoorLimits
 from txinfer.models import Servable
+from txinfer.policy import BatchPolicy
 from txinfer.protocols.native import Dialect
 from txinfer.routing import Api
 from txinfer.site import BoundedSite

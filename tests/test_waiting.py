@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+
+from tests.work import Work
+from txinfer.calls import Call, Part
+from txinfer.waiting import Waiting
+
+
+class Bench:
+    """Calls that wait, by client."""
+
+    def __init__(self) -> None:
+        self.waiting = Waiting()
+        self.work = Work()
+        self.now = 0.0
+
+    def add(self, client: str, rows: int = 1, width: int = 1) -> Call:
+        tensors = {"x": np.zeros((rows, width), np.uint8)}
+        key = self.work.key(tensors)
+        self.now += 1
+        call = Call(
+            self.work, key, tensors, rows, rows * width, client, self.now, 1e9, None
+        )
+        call.answer = Deferred()
+        self.waiting.add(call)
+        return call
+
+    def take(self, max_rows: int = 4) -> list[tuple[str, int]]:
+        """The next batch, as client and rows of each of its calls."""
+        picked = self.waiting.take(self.waiting.lead(), max_rows)
+        assert picked.rows == sum(piece.rows for piece in picked.pieces)
+        assert picked.size == sum(piece.size for piece in picked.pieces)
+        return [(piece.call.client, piece.rows) for piece in picked.pieces]
+
+    def empty(self, max_rows: int = 4) -> list[list[tuple[str, int]]]:
+        batches = []
+        while self.waiting:
+            batches.append(self.take(max_rows))
+        return batches
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_of_one_client_the_oldest_goes_first(bench: Bench) -> None:
+    calls = [bench.add("a", width=width) for width in (1, 2, 1, 2, 3)]
+    order = []
+    while bench.waiting:
+        order += bench.waiting.take(bench.waiting.lead(), 4).pieces
+    assert order == [calls[n] for n in (0, 2, 1, 3, 4)]
+
+
+def test_a_batch_is_filled_from_everybody(bench: Bench) -> None:
+    for client in "aaaaaaab":
+        bench.add(client)
+    assert bench.take() == [("a", 1), ("a", 1), ("b", 1), ("a", 1)]
+
+
+def test_a_single_row_does_not_wait_for_a_flood(bench: Bench) -> None:
+    for _ in range(1000):
+        bench.add("flood")
+    bench.take()
+    bench.add("single")
+    assert bench.take()[0] == ("single", 1)
+
+
+def test_a_single_row_does_not_wait_for_a_large_job(bench: Bench) -> None:
+    job = bench.add("job", 10_000)
+    assert bench.take() == [("job", 4)]
+    bench.add("single")
+    assert bench.take() == [("single", 1), ("job", 3)]
+    assert bench.take() == [("job", 4)]
+    assert job.rows_left == bench.waiting.rows == 10_000 - 11
+
+
+def test_clients_that_always_wait_get_the_same_number_of_rows(bench: Bench) -> None:
+    had = {"singles": 0, "fours": 0, "job": 0}
+    bench.add("job", 10_000)
+    for _ in range(8):
+        bench.add("singles")
+        bench.add("fours", 4)
+    for _ in range(300):
+        for client, rows in bench.take(8):
+            had[client] += rows
+            if client != "job":
+                bench.add(client, rows)
+    assert min(had.values()) > 0.9 * max(had.values())
+
+
+def test_nobody_is_overtaken_for_ever_by_new_clients(bench: Bench) -> None:
+    for _ in range(100):
+        bench.add("old")
+    bench.take(32)
+    # It has had much, and each of the others has had nothing.
+    for turn in range(40):
+        for number in range(4):
+            bench.add(f"new {turn} {number}")
+        if any(client == "old" for client, _ in bench.take()):
+            break
+    else:
+        pytest.fail("the old client was never served again")
+
+
+def test_staying_away_saves_up_no_turns(bench: Bench) -> None:
+    for _ in range(200):
+        bench.add("busy")
+    for _ in range(20):
+        bench.take()
+    for _ in range(200):
+        bench.add("late")
+    had = {"busy": 0, "late": 0}
+    for _ in range(10):
+        for client, rows in bench.take():
+            had[client] += rows
+    assert abs(had["busy"] - had["late"]) <= 4
+
+
+def test_a_call_too_large_for_what_is_left_goes_first_in_the_next(bench: Bench) -> None:
+    bench.add("a", 2)
+    bench.add("b", 3)
+    bench.add("c", 1)
+    assert bench.empty() == [[("a", 2), ("c", 1)], [("b", 3)]]
+
+
+def test_a_call_of_one_batch_or_less_goes_whole(bench: Bench) -> None:
+    for client in "abc":
+        bench.add(client, 4)
+    assert bench.empty() == [[("a", 4)], [("b", 4)], [("c", 4)]]
+
+
+def test_a_large_call_goes_in_parts_one_a_batch(bench: Bench) -> None:
+    bench.add("a", 6)
+    bench.add("b", 6)
+    assert bench.empty() == [[("a", 2), ("b", 2)]] * 3
+
+
+def test_parts_have_each_row_and_byte_once(bench: Bench) -> None:
+    call = bench.add("a", 10, width=3)
+    parts = []
+    while bench.waiting:
+        parts += bench.waiting.take(bench.waiting.lead(), 4).pieces
+    assert all(isinstance(part, Part) for part in parts)
+    assert sum(part.size for part in parts) == call.size
+    rows = np.concatenate([part.tensors["x"] for part in parts])
+    assert rows.shape == (10, 3)
+
+
+def test_what_is_left_of_a_call_can_be_taken_out(bench: Bench) -> None:
+    call, other = bench.add("a", 6), bench.add("b")
+    bench.take(4)
+    bench.waiting.remove(call)
+    bench.waiting.remove(other) if other.line is not None else None
+    assert (bench.waiting.rows, bench.waiting.size) == (0, 0)
+    assert not bench.waiting
+    assert call.line is None
+
+
+def test_clients_are_forgotten_with_their_last_call(bench: Bench) -> None:
+    for number in range(50):
+        bench.add(f"client {number}", width=number + 1)
+    line = weakref.ref(bench.waiting.lead())
+    for call in [bench.add("x") for _ in range(5)]:
+        bench.waiting.remove(call)
+    bench.empty()
+    gc.collect()
+    assert line() is None
+    assert not list(bench.waiting)
+
+
+def test_calls_that_come_and_go_unserved_leave_nothing_behind(bench: Bench) -> None:
+    kept = bench.add("kept")
+    for number in range(2000):
+        call = bench.add(f"client {number}", width=1 + number % 7)
+        gone = weakref.ref(call)
+        bench.waiting.remove(call)
+    del call
+    bench.add("last")
+    gc.collect()
+    assert gone() is None
+    assert bench.empty() == [[("kept", 1), ("last", 1)]]
+    assert kept.line is None
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(1, 9), st.integers(1, 2)),
+        max_size=40,
+    ),
+    st.integers(1, 6),
+    st.sets(st.integers(0, 39)),
+)
+def test_every_row_leaves_once_and_batches_are_in_bounds(
+    calls: list[tuple[str, int, int]], max_rows: int, removed: set[int]
+) -> None:
+    bench = Bench()
+    added = [bench.add(*call) for call in calls]
+    kept = []
+    for number, call in enumerate(added):
+        if number in removed:
+            bench.waiting.remove(call)
+        else:
+            kept.append(call)
+    left: dict[Call, int] = {call: call.rows for call in kept}
+    while bench.waiting:
+        picked = bench.waiting.take(bench.waiting.lead(), max_rows)
+        assert 0 < picked.rows <= max_rows
+        assert len({piece.call.key for piece in picked.pieces}) == 1
+        assert len({piece.call for piece in picked.pieces}) == len(picked.pieces)
+        for piece in picked.pieces:
+            left[piece.call] -= piece.rows
+    assert not any(left.values())
+    assert (bench.waiting.rows, bench.waiting.size) == (0, 0)
