@@ -73,6 +73,7 @@ setup(
         "orjson>=3.10",
         "prometheus-client>=0.20",
         "tensorflow>=2.16",
+        "tomli>=2; python_version < '3.11'",
         "treq>=24.9",
         "twisted[tls]>=25.5",
         "werkzeug>=3",

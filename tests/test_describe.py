@@ -12,7 +12,7 @@ import pytest
 
 from tests.memory import MemoryModel, spec
 from txinfer.describe import LONGEST_BODY, curl_line, lines
-from txinfer.models import Method
+from txinfer.methods import Method
 from txinfer.probe import BELIEVED, Finding
 from txinfer.tensors import Signature, TensorSpec
 

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "txinfer"
 FLOORS = [
     {
         "errors",
+        "wire",
         "limits",
         "trace",
         "keys",
@@ -46,6 +47,7 @@ FLOORS = [
     {
         "threads",
         "blame",
+        "specs",
         "calls",
         "reading",
         "answers",
@@ -59,6 +61,7 @@ FLOORS = [
     {
         "waiting",
         "again",
+        "config",
         "http",
         "inputs",
         "routing",
@@ -71,6 +74,7 @@ FLOORS = [
     },
     {
         "collector",
+        "configopts",
         "site",
         "web",
         "sample",
@@ -81,10 +85,21 @@ FLOORS = [
         "chain",
         "fields",
     },
-    {"models", "quiet", "static", "exposition", "fetch", "bodies"},
-    {"replies"},
-    {"protocols.native"},
-    {"life", "describe", "operations", "accesslog"},
+    {
+        "modelopts",
+        "methods",
+        "sources",
+        "callers",
+        "quiet",
+        "static",
+        "exposition",
+        "fetch",
+        "bodies",
+    },
+    {"models", "replies"},
+    {"registry", "loader", "protocols.native"},
+    {"watch", "protocols.addressed", "describe", "operations", "accesslog"},
+    {"life"},
     {"service"},
     {"server"},
     {"tap"},

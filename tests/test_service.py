@@ -293,7 +293,7 @@ class OperationsTests(ServiceCase):
         await web.ask("/serving_default", {"x": [1, 2]})
         response = await treq.get(f"{web.base}/metrics", pool=web.pool)
         said = await response.text()
-        of = '{method="serving_default",model=""'
+        of = '{method="serving_default",model="memory"'
         self.assertIn(f'txinfer_requests_total{of},status="200"}} 1.0', said)
         self.assertIn(f"txinfer_batch_rows_sum{of}}} 3.0", said)
         self.assertIn("txinfer_session_slots 1.0", said)
@@ -318,7 +318,7 @@ class OperationsTests(ServiceCase):
         service.startService()
         self.addCleanup(service.stopService)
         await until(looked.entered.is_set)
-        loading = {"ready": False, "reasons": ["the model is still loading"]}
+        loading = {"ready": False, "reasons": ["a model is still loading"]}
         self.assertEqual(await web.look("/readyz"), (503, loading))
         self.assertEqual((await web.look("/healthz"))[0], 200)
         gate.open()
@@ -343,7 +343,7 @@ class OperationsTests(ServiceCase):
         service.startService()
         self.addCleanup(service.stopService)
         await self.fails(InvalidModel, service.when_ready())
-        reasons = ["the model could not be loaded; the log says why"]
+        reasons = ["no version of model 'memory' is loaded"]
         unready = {"ready": False, "reasons": reasons}
         self.assertEqual(await web.look("/readyz"), (503, unready))
 

@@ -18,6 +18,7 @@ from txinfer import __version__
 from txinfer.cli import main
 from txinfer.fetch import FetchPolicy
 from txinfer.limits import CallLimits, ClientLimits, DoorLimits, FetchLimits
+from txinfer.specs import ModelSpec
 from txinfer.tap import DEFAULT_PORT, Options, makeService
 
 
@@ -57,8 +58,13 @@ def test_the_defaults(model: str) -> None:
         for field in attrs.fields(kind):
             assert options.pop(field.name) == field.default
     assert options == {
-        "model": model,
+        "model": [model],
+        "models": {"model": ModelSpec(model, ("serve",))},
+        "versions": [],
+        "label": [],
         "tags": ("serve",),
+        "poll_seconds": 2.0,
+        "config": None,
         "batch_size": 32,
         "static_path": None,
         "access_log": None,
@@ -116,13 +122,14 @@ def test_paths_are_made_absolute(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     options = parsed("--model", "model", "--static_path", "model/..")
-    assert options["model"] == model
+    assert options["models"]["model"].path == model
     assert options["static_path"] == str(tmp_path)
 
 
 def test_a_folder_of_versions_is_taken_as_it_is(tmp_path: Path) -> None:
     write(tmp_path / "7", SERVE)
-    assert parsed("--model", str(tmp_path))["model"] == str(tmp_path)
+    (spec,) = parsed("--model", str(tmp_path))["models"].values()
+    assert spec.path == str(tmp_path)
 
 
 # Refusals
@@ -222,6 +229,9 @@ def test_help_lists_every_option_with_its_default(
     listed = dict(zip(described[::2], described[1::2], strict=True))
     for name, end in {
         "model": "Required.",
+        "versions": "[default: latest]",
+        "label": "Repeatable.",
+        "config": "override it.",
         "static_path": "/web/.",
         "batch_transpose": "several.",
         "no_cors": "call.",
@@ -338,17 +348,17 @@ def test_every_option_reaches_the_service(tmp_path: Path) -> None:
         *("--request_size", "9", "--static_path", str(tmp_path), "--batch_transpose"),
         *("--no_cors", "--port", "0", "--port", "tcp:1", "--url_allow", "a.example"),
         *("--url_count", "1", "--url_size", "2", "--url_timeout", "0.5"),
-        *("--url_redirects", "0", "--url_concurrent", "3"),
+        *("--url_redirects", "0", "--url_concurrent", "3", "--poll_seconds", "0.5"),
     )
     server = makeService(options, MemoryReactorClock())
     inference = server.inference
-    assert inference.path == path
+    assert inference.models == {"gpu": ModelSpec(path, ("gpu",))}
     assert inference.policy.max_rows == 8
     assert inference.limits.request_size == 9
     assert inference.limits.url_count == 1
     assert inference.batch_transpose
     assert not inference.cors
-    assert inference._tags == ("gpu",)
+    assert inference._poll_seconds == 0.5
     assert inference._static_path == str(tmp_path)
     assert inference._fetch_policy == FetchPolicy(
         ("a.example",),

@@ -170,7 +170,7 @@ def server(zoo: str) -> Iterator[ServerProcess]:
 def test_the_log_tells_what_a_person_needs(server: ServerProcess, zoo: str) -> None:
     texts = said(server.log)
     url = server.ready() + "/"
-    assert any(re.fullmatch(rf"Loading {zoo} \.\.\. \d+ s", text) for text in texts)
+    assert any(re.fullmatch(rf"Loading {zoo}/7 \.\.\. \d+ s", text) for text in texts)
     assert f"Serving {zoo} at {url}" in texts
     told = "\n".join(texts)
     assert (

@@ -11,6 +11,7 @@ __all__ = [
     "CallLimits",
     "FetchPolicy",
     "InferenceService",
+    "ModelSpec",
     "__version__",
 ]
 
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
     from .limits import CallLimits
     from .policy import BatchPolicy
     from .service import InferenceService
+    from .specs import ModelSpec
 
 _HOMES = {
     "BatchPolicy": "policy",
     "CallLimits": "limits",
     "FetchPolicy": "fetch",
     "InferenceService": "service",
+    "ModelSpec": "specs",
 }
 
 

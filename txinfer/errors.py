@@ -80,6 +80,50 @@ class UnknownMethod(InferenceError):
         self.known = known
 
 
+class UnknownModel(InferenceError):
+    """No model has that name.
+
+    Args:
+        name: what was asked for.
+        known: the names that exist.
+    """
+
+    status = 404
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"no model {clip(name)}; known: {', '.join(known) or 'none'}")
+
+
+class UnknownVersion(InferenceError):
+    """The model has no such version, or it is not served.
+
+    Args:
+        version: what was asked for.
+        known: the versions that are served; None if that is beside the point.
+    """
+
+    status = 404
+
+    def __init__(self, version: str, known: list[int] | None = None) -> None:
+        numbers = "" if known is None else ", ".join(map(str, known)) or "none"
+        more = numbers and f"; known: {numbers}"
+        super().__init__(f"no version {clip(version)}{more}")
+
+
+class UnknownLabel(InferenceError):
+    """No version of the model has that label.
+
+    Args:
+        label: what was asked for.
+        known: the labels that exist.
+    """
+
+    status = 404
+
+    def __init__(self, label: str, known: list[str]) -> None:
+        super().__init__(f"no label {clip(label)}; known: {', '.join(known) or 'none'}")
+
+
 class TooLarge(InferenceError):
     """The request is larger than the server takes.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -113,6 +113,32 @@ class IPredictor(Interface):
         """The method of that name, kept from being unloaded until the exit.
 
         Raises on entry what :meth:`method` raises.
+        """
+
+
+class IModels(Interface):
+    """Where adapters find models."""
+
+    def at(
+        model: str | None = None,
+        version: int | None = None,
+        label: str | None = None,
+    ) -> IPredictor:
+        """The model, or one version of it, at an address; to be used at once.
+
+        Args:
+            model: its name; None for the first.
+            version: the number of a version; None for the highest available.
+            label: the label of a version.
+
+        Raises:
+            UnknownModel, UnknownVersion, UnknownLabel: there is none.
+            Unavailable: it is not to be had now.
+        """
+
+    def listing() -> list[dict[str, Any]]:
+        """Each model with its labels, and with its versions and their states, in
+        JSON's types and in words that any client may read.
         """
 
 

@@ -8,10 +8,11 @@ is skipped unread.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import BinaryIO
 
 from .errors import InvalidModel
+from .wire import fields
 
 BINARY = "saved_model.pb"
 
@@ -20,15 +21,15 @@ BINARY = "saved_model.pb"
 #: ``tools/proto_splitter``). Only the first can be looked into from here.
 FILES = (BINARY, "saved_model.pbtxt", "saved_model.cpb")
 
+#: The version of a SavedModel that is not in a folder of versions.
+ONLY = 1
+
 # The field numbers in tensorflow/core/protobuf/{saved_model,meta_graph}.proto.
 META_GRAPHS = 2  # of SavedModel
 META_INFO = 1  # of MetaGraphDef
 SIGNATURES = 5  # of MetaGraphDef, a map
 TAGS = 4  # of MetaInfoDef
 KEY = 1  # of an entry of a map
-
-# Wire types: https://protobuf.dev/programming-guides/encoding/#structure
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def find(path: str, tags: Sequence[str]) -> str:
@@ -43,22 +44,45 @@ def find(path: str, tags: Sequence[str]) -> str:
 
 
 def resolve(path: str) -> str:
-    """The SavedModel folder that ``path`` means.
+    """The SavedModel folder that ``path`` means: that of its highest version.
 
-    That is ``path`` itself, or the highest of its version folders: those named
-    by a number, as TensorFlow Serving has them (``file_system_storage_path``).
+    Raises:
+        InvalidModel: as :func:`versions` does.
+    """
+    folders = versions(path)
+    return folders[max(folders)]
+
+
+def versions(path: str) -> dict[int, str]:
+    """The SavedModel folders that ``path`` means, by their versions.
+
+    That is ``path`` itself, or its version folders: those named by a number, as
+    TensorFlow Serving has them (``file_system_storage_path``).
 
     Raises:
         InvalidModel: it is neither.
     """
     entries = _entries(path)
     if any(name in entries for name in FILES):
-        return path
-    versions = [name for name in entries if name.isascii() and name.isdigit()]
-    folders = [name for name in versions if os.path.isdir(os.path.join(path, name))]
+        own = _number(os.path.basename(os.path.abspath(path)))
+        return {ONLY if own is None else own: path}
+    folders = {
+        number: os.path.join(path, name)
+        for name in sorted(entries)
+        if (number := _number(name)) is not None
+        and os.path.isdir(os.path.join(path, name))
+    }
     if not folders:
         raise invalid(path, "neither a SavedModel nor a folder of version folders")
-    return os.path.join(path, max(folders, key=int))
+    return folders
+
+
+def _number(name: str) -> int | None:
+    """The version that a folder's name stands for."""
+    # int() refuses thousands of digits, and such are no versions.
+    if name.isascii() and name.isdigit() and len(name) < 20:
+        return int(name)
+    return None
 
 
 def check(path: str, tags: Sequence[str]) -> None:
@@ -118,7 +142,7 @@ def _read_graphs(path: str) -> list[tuple[list[str], list[str]]]:
             end = os.fstat(file.fileno()).st_size
             graphs = [
                 _read_graph(file, file.tell() + size)
-                for field, size in _fields(file, end)
+                for field, size in fields(file, end)
                 if field == META_GRAPHS
             ]
     except OSError as error:
@@ -135,7 +159,7 @@ def _read_graph(file: BinaryIO, end: int) -> tuple[list[str], list[str]]:
     """The tags and the signature names of the MetaGraphDef up to ``end``."""
     tags: list[str] = []
     names: list[str] = []
-    for field, size in _fields(file, end):
+    for field, size in fields(file, end):
         if field == META_INFO:
             tags += _texts(file, file.tell() + size, TAGS)
         elif field == SIGNATURES:
@@ -146,45 +170,5 @@ def _read_graph(file: BinaryIO, end: int) -> tuple[list[str], list[str]]:
 def _texts(file: BinaryIO, end: int, wanted: int) -> list[str]:
     """The string fields of that number in the message up to ``end``."""
     return [
-        file.read(size).decode()
-        for field, size in _fields(file, end)
-        if field == wanted
+        file.read(size).decode() for field, size in fields(file, end) if field == wanted
     ]
-
-
-def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
-    """Number and size of each field that holds bytes, in the message up to ``end``.
-
-    The file stands at the field's first byte when it is yielded; whatever the
-    caller leaves unread is skipped.
-
-    Raises:
-        ValueError: these are not the bytes of a message.
-    """
-    while file.tell() < end:
-        field, wire = divmod(_varint(file), 8)
-        if wire == VARINT:
-            _varint(file)
-            continue
-        if wire not in (FIXED64, BYTES, FIXED32):
-            raise ValueError(f"wire type {wire}")
-        size = _varint(file) if wire == BYTES else {FIXED64: 8, FIXED32: 4}[wire]
-        after = file.tell() + size
-        if after > end:
-            raise ValueError("it is cut short")
-        if wire == BYTES:
-            yield field, size
-        file.seek(after)
-
-
-def _varint(file: BinaryIO) -> int:
-    """A number of at most ten bytes of seven bits, the lowest first."""
-    number = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            raise ValueError("it is cut short")
-        number |= (byte[0] & 127) << shift
-        if byte[0] < 128:
-            return number
-    raise ValueError("a number is too long")

@@ -6,38 +6,41 @@ life still ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from twisted.internet.defer import Deferred, fail
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import Deferred, DeferredList, fail, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .collector import Collector
-from .errors import FetchFailed
+from .errors import FetchFailed, InvalidModel
 from .fetch import Fetcher, FetchPolicy
-from .interfaces import IModel
-from .models import Servable
+from .loader import Loader
 from .observe import NOBODY, IObserver
 from .policy import BatchPolicy
+from .registry import Registry, Versions
+from .sources import Folder, ISource, LoadFolder, OneModel
+from .specs import ModelSpec
 from .threads import ModelThreads
+from .watch import VersionWatcher
 
-# A SavedModel can take a minute to load; silence that long looks like a hang.
-PROGRESS_SECONDS = 5.0
+# One loads, another looks for new versions while it does; disks may be slow.
+LOADERS = 2
 
 
 class Life:
-    """A model with its threads, its collector and its fetcher, until it ends.
+    """Models with their threads, collector and fetcher, until they end.
 
     Args:
         reactor: the reactor.
-        path: of the model, for the log.
-        load: loads the model; blocks, in a thread.
+        models: what is served, by name.
+        load: loads a version; blocks, in a thread.
         threads: how many runs may be under way at once.
         policy: how calls are gathered into batches.
         fetch: how far URL inputs are fetched; None takes no URLs.
         observer: is told what happens.
+        poll_seconds: how often new versions are looked for; 0 for never.
     """
 
     log = Logger()
@@ -45,33 +48,46 @@ class Life:
     def __init__(
         self,
         reactor: Any,
-        path: str,
-        load: Callable[[], IModel],
+        models: Mapping[str, ModelSpec],
+        load: LoadFolder,
         threads: int,
         policy: BatchPolicy,
         fetch: FetchPolicy | None,
         observer: IObserver = NOBODY,
+        poll_seconds: float = 0.0,
     ) -> None:
-        self._reactor = reactor
-        self._path = path
         self._threads = ModelThreads(reactor, threads)
+        self._loaders = ModelThreads(reactor, LOADERS)
         self._fetcher = (
             None if fetch is None else Fetcher(reactor, fetch, observer=observer)
         )
         self.collector = Collector(self._threads, reactor, policy, observer)
-        self.servable = Servable(load, self._threads, self.collector)
+        self._loader = Loader(self._loaders, self.collector, reactor, observer)
+        self._watchers = [
+            VersionWatcher(
+                Versions(name, dict(spec.labels)),
+                self._source(spec, load),
+                spec.versions,
+                self._loader,
+                reactor,
+                poll_seconds,
+            )
+            for name, spec in models.items()
+        ]
+        self.registry = Registry(it.versions for it in self._watchers)
         self._outcome: Failure | Literal["loaded"] | None = None
         self._waiting: list[Deferred[None]] = []
 
     def begin(self) -> None:
-        """Begin to load the model."""
+        """Begin to load the models."""
         self._threads.start()
-        loading = Deferred.fromCoroutine(self._load())
-        loading.addCallbacks(self._settle, self._settle)
+        self._loaders.start()
+        starts = [Deferred.fromCoroutine(it.start()) for it in self._watchers]
+        DeferredList(starts, consumeErrors=True).addCallback(self._settle)
 
     def when_ready(self) -> Deferred[None]:
-        """A Deferred that fires with None once the model is loaded, or fails as
-        loading does. Each caller has one of its own.
+        """A Deferred that fires with None once all models are loaded, or fails as
+        the first did that was not. Each caller has one of its own.
         """
         ready: Deferred[None] = Deferred()
         self._waiting.append(ready)
@@ -81,9 +97,10 @@ class Life:
     def unready(self) -> list[str]:
         """See :class:`~txinfer.interfaces.IStatus`."""
         if self._outcome is None:
-            return ["the model is still loading"]
-        if self._outcome != "loaded":
-            return ["the model could not be loaded; the log says why"]
+            return ["a model is still loading"]
+        idle = [it.name for it in self.registry if not it.available]
+        if idle:
+            return [f"no version of model '{name}' is loaded" for name in idle]
         load = self.collector.load()
         if load.lost >= load.slots:
             return ["no session slot is left: all are held by runs that hang"]
@@ -96,39 +113,30 @@ class Life:
         return self._fetcher.fetch(urls, client)
 
     async def end(self) -> None:
-        """Take no more calls, answer those that were taken, free the model."""
-        returned = self.servable.retire()
-        # A load cannot be interrupted.
-        await self.when_ready().addErrback(lambda _: None)
-        await returned
+        """Take no more calls, answer those that were taken, free the models."""
+        await gatherResults(Deferred.fromCoroutine(it.stop()) for it in self._watchers)
         await self.collector.close()
         if self._fetcher is not None:
             self._fetcher.close()
-        await self.servable.close()
+        self._loaders.stop()
         self._threads.stop()
 
-    async def _load(self) -> None:
-        started = self._reactor.seconds()
+    def _source(self, spec: ModelSpec, load: LoadFolder) -> ISource:
+        if spec.load is not None:
+            return OneModel(spec.path, spec.load)
+        return Folder(spec.path, spec.tags or (), load, self._loaders)
 
-        def tell() -> None:
-            seconds = self._reactor.seconds() - started
-            self.log.info(
-                "Loading {path} ... {seconds:.0f} s", path=self._path, seconds=seconds
-            )
-
-        progress = LoopingCall(tell)
-        progress.clock = self._reactor
-        progress.start(PROGRESS_SECONDS)
-        try:
-            await self.servable.load()
-        finally:
-            progress.stop()
-
-    def _settle(self, failure: Failure | None) -> None:
-        """Loading is over; a failure that nobody waits for is logged."""
-        self._outcome = failure or "loaded"
-        if failure is not None and not self._waiting:
-            self.log.failure("{path} is not served", failure, path=self._path)
+    def _settle(self, results: Sequence[tuple[bool, object]]) -> None:
+        """Every model has been tried. One failure is told; the others are logged,
+        and so is that one if nobody waits for it.
+        """
+        failures = [it for _, it in results if isinstance(it, Failure)]
+        self._outcome = failures[0] if failures else "loaded"
+        for failure in failures[1 if self._waiting else 0 :]:
+            if failure.check(InvalidModel):
+                self.log.error("{why}", why=failure.getErrorMessage())
+            else:
+                self.log.failure("A model could not be loaded", failure)
         self._tell_waiting()
 
     def _tell_waiting(self) -> None:

@@ -1,23 +1,24 @@
-"""A loaded model and its methods, as callers see them."""
+"""One loaded version of a model, from its loading to its end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import Enum
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from .collector import Collector
-from .errors import InvalidInput, Unavailable, UnknownMethod
-from .interfaces import IMethod, IModel, IPredictor, IRunnable, IThreads
-from .observe import Labels
-from .probe import Finding, probe
-from .sample import Values, find_sample, made_up
-from .tensors import Signature, Tensors
-from .trace import Trace
+from .errors import Unavailable, UnknownMethod
+from .interfaces import IMethod, IModel, IPredictor, IThreads
+from .methods import NO_LABELS, Method, examine
+from .observe import NOBODY, IObserver, Labels
+
+LOADING = "the model is still loading"
+CLOSING = "the server is shutting down"
+NOT_LOADED = "the model is not loaded; the log says why"
 
 
 class State(Enum):
@@ -30,124 +31,73 @@ class State(Enum):
     END = "END"
 
 
-@implementer(IMethod, IRunnable)
-class Method:
-    """One signature of a loaded model, its calls gathered by a collector.
-
-    ``direct`` is None while its calls share runs, else the reason why not;
-    ``reason`` tells why in either case; ``sample`` holds columns of one row
-    that it was seen to answer, if there are any.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        model: IModel,
-        collector: Collector,
-        finding: Finding,
-        sample: Values | None,
-    ) -> None:
-        self.name = name
-        self.labels = Labels(method=name)
-        self.signature: Signature = model.signatures[name]
-        self.direct = None if finding.independent else finding.evidence
-        self.reason = finding.evidence
-        self.sample = sample
-        self._model = model
-        self._collector = collector
-        self._by_rows = self.signature.by_rows
-        # Inputs whose rows may differ in shape from call to call.
-        self._loose = tuple(
-            name
-            for name, spec in self.signature.inputs.items()
-            if spec.shape is None or None in spec.shape[1:]
-        )
-
-    def predict(
-        self,
-        tensors: Tensors,
-        deadline: float | None = None,
-        client: str = "",
-        trace: Trace | None = None,
-    ) -> Deferred[Tensors]:
-        """See :class:`~txinfer.interfaces.IMethod`."""
-        if self._by_rows:
-            rows = {len(array) for array in tensors.values()}
-            if len(rows) > 1 or 0 in rows:
-                return fail(wrong_rows(tensors))
-        return self._collector.submit(self, tensors, deadline, client, trace)
-
-    def run(self, tensors: Tensors) -> Tensors:
-        """Run the model once; blocks, in a model thread."""
-        return self._model.run(self.name, tensors)
-
-    def serve_directly(self, why: str) -> None:
-        """Run calls one at a time from now on."""
-        self.direct = self.reason = why
-
-    def key(self, tensors: Tensors) -> Hashable:
-        """See :class:`~txinfer.interfaces.IRunnable`; dtypes are the signature's."""
-        if not self._loose:
-            return self
-        return (self, *[tensors[name].shape[1:] for name in self._loose])
+# What a call is told that comes when none can be taken.
+REFUSALS = {
+    State.START: LOADING,
+    State.LOADING: LOADING,
+    State.UNLOADING: CLOSING,
+    State.END: NOT_LOADED,
+}
 
 
-def wrong_rows(tensors: Tensors) -> InvalidInput:
-    """What is wrong with inputs that have no rows, or not equally many."""
-    (first, array), *others = tensors.items()
-    for name, other in others:
-        if len(other) != len(array):
-            why = f"{len(other)} rows, but input '{first}' has {len(array)}"
-            return InvalidInput(why, name)
-    return InvalidInput("at least one row is needed", first)
+class Lease:
+    """A method whose servable is not closed before the ``with`` block is left."""
 
+    __slots__ = ("_method", "_servable")
 
-def examine(name: str, model: IModel, collector: Collector) -> Method:
-    """A signature as a method, once it is known how its calls can be run.
+    def __init__(self, servable: Servable, method: Method) -> None:
+        self._servable = servable
+        self._method = method
 
-    Blocks while the model is run on made-up rows, unless the signature itself
-    says that they cannot be joined. A signature that writes state is not run.
-    """
-    signature = model.signatures[name]
-    stateful = model.stateful.get(name)
+    def __enter__(self) -> IMethod:
+        self._servable.leases += 1
+        return self._method
 
-    def run(tensors: Tensors) -> Tensors:
-        return model.run(name, tensors)
-
-    if stateful is not None:
-        # It is not tried: that would change the model before its first call.
-        sample = next(made_up(signature), None)
-        return Method(name, model, collector, Finding(False, stateful), sample)
-    fixed = signature.why_not_by_rows()
-    finding = Finding(False, fixed) if fixed else probe(run, signature)
-    return Method(name, model, collector, finding, find_sample(run, signature))
+    def __exit__(self, *_: object) -> None:
+        self._servable.give_back()
 
 
 @implementer(IPredictor)
 class Servable:
-    """One model from loading to its end.
+    """One version of a model from loading to its end.
 
     Args:
-        load: loads the model; blocks, and is called in a model thread.
-        threads: where to block.
+        load: loads the model; blocks, and is called in a thread.
+        threads: where to load it, and to find out about its methods.
         collector: gathers the calls of all methods.
+        labels: what observers know it by.
+        observer: is told of each state.
 
-    ``state`` says where in its life it is.
+    ``state`` says where in its life it is, ``leases`` how many calls are under
+    way. ``failure`` is in words that any client may read; the log has the rest.
     """
 
     log = Logger()
 
     def __init__(
-        self, load: Callable[[], IModel], threads: IThreads, collector: Collector
+        self,
+        load: Callable[[], IModel],
+        threads: IThreads,
+        collector: Collector,
+        labels: Labels = NO_LABELS,
+        observer: IObserver = NOBODY,
     ) -> None:
-        self.state = State.START
+        self.labels = labels
+        self.leases = 0
+        self.failure: str | None = None
         self._load = load
         self._threads = threads
         self._collector = collector
+        self._observer = observer
         self._model: IModel | None = None
         self._methods: dict[str, Method] = {}
-        self._leases = 0
         self._returned: Deferred[None] | None = None
+        self._enter(State.START)
+
+    @property
+    def number(self) -> int:
+        """The version."""
+        return self.labels.version
 
     async def load(self) -> None:
         """Load the model and find out which methods can be batched.
@@ -155,12 +105,15 @@ class Servable:
         Raises:
             InvalidModel: the model cannot be served.
         """
-        self.state = State.LOADING
+        self._enter(State.LOADING)
         try:
             await self._load_methods()
         except BaseException:
-            self.state = State.END
+            self.failure = "it could not be loaded"
+            await self.close()
             raise
+        if self.state is State.LOADING:
+            self._enter(State.AVAILABLE)
 
     async def _load_methods(self) -> None:
         model = self._model = await self._threads.run(self._load)
@@ -170,10 +123,8 @@ class Servable:
             if self.state is not State.LOADING:
                 return  # retired meanwhile
             self._methods[name] = await self._threads.run(
-                examine, name, model, self._collector
+                examine, name, model, self._collector, self.labels
             )
-        if self.state is State.LOADING:
-            self.state = State.AVAILABLE
 
     def methods(self) -> list[IMethod]:
         """See :class:`~txinfer.interfaces.IPredictor`."""
@@ -182,27 +133,22 @@ class Servable:
 
     def method(self, name: str) -> IMethod:
         """See :class:`~txinfer.interfaces.IPredictor`."""
-        self._check_available()
-        method = self._methods.get(name)
-        if method is None:
-            raise UnknownMethod(name, list(self._methods))
-        return method
+        return self._get(name)
 
     def names(self) -> list[str]:
         """The names of all methods, whether they are to be had now or not."""
         return list(self._methods)
 
-    @contextmanager
-    def lease(self, name: str) -> Iterator[IMethod]:
+    def lease(self, name: str) -> AbstractContextManager[IMethod]:
         """See :class:`~txinfer.interfaces.IPredictor`."""
-        method = self.method(name)
-        self._leases += 1
-        try:
-            yield method
-        finally:
-            self._leases -= 1
-            if not self._leases and self._returned is not None:
-                self._returned.callback(None)
+        return Lease(self, self._get(name))
+
+    def give_back(self) -> None:
+        """Return one lease."""
+        self.leases -= 1
+        returned = self._returned
+        if not self.leases and returned is not None and not returned.called:
+            returned.callback(None)
 
     def retire(self) -> Deferred[None]:
         """Hand out no more methods.
@@ -210,11 +156,21 @@ class Servable:
         Returns:
             A Deferred that fires with None when all leases are returned.
         """
-        self.state = State.UNLOADING
+        self._enter(State.UNLOADING)
         self._returned = Deferred()
-        if not self._leases:
+        if not self.leases:
             self._returned.callback(None)
         return self._returned
+
+    async def end(self) -> None:
+        """Answer the calls that were taken, then give back what the model holds.
+
+        Callers who are gone have returned their leases, but what they asked for
+        may still run; hence both are waited for.
+        """
+        await self.retire()
+        await self._collector.drained(set(self._methods.values()))
+        await self.close()
 
     def close(self) -> Deferred[None]:
         """Give back what the model holds, once nothing runs any more.
@@ -222,15 +178,25 @@ class Servable:
         Returns:
             A Deferred that fires with None when that is done.
         """
-        self.state = State.END
+        self._enter(State.END)
+        for method in self._methods.values():
+            method.close()
         model, self._model = self._model, None
         self._methods = {}
         return succeed(None) if model is None else self._threads.run(model.close)
 
+    def _get(self, name: str) -> Method:
+        if self.state is not State.AVAILABLE:
+            raise Unavailable(REFUSALS[self.state])
+        method = self._methods.get(name)
+        if method is None:
+            raise UnknownMethod(name, list(self._methods))
+        return method
+
     def _check_available(self) -> None:
-        if self.state in (State.START, State.LOADING):
-            raise Unavailable("the model is still loading")
-        if self.state is State.UNLOADING:
-            raise Unavailable("the server is shutting down")
-        if self.state is State.END:
-            raise Unavailable("the model is not loaded; the log says why")
+        if self.state is not State.AVAILABLE:
+            raise Unavailable(REFUSALS[self.state])
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._observer.became(self.labels, state.value)

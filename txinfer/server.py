@@ -27,6 +27,7 @@ from .accesslog import AccessLog
 from .describe import lines
 from .errors import InvalidModel
 from .limits import DoorLimits
+from .protocols.addressed import SEGMENT
 from .service import InferenceService
 from .site import BoundedSite
 
@@ -146,16 +147,22 @@ class Server(Service):
     def _tell_ready(self, _: None) -> None:
         if not self.running:
             return
-        inference = self.inference
+        models = self.inference.models
+        paths = ", ".join(spec.path for spec in models.values())
         for at in self._places:
-            self.log.info("Serving {path} at {at}", path=inference.path, at=at)
-        told = lines(
-            inference.methods(),
-            inference.policy.max_rows,
-            f"curl {self._places[0] if self._places else 'http://localhost/'}",
-            inference.batch_transpose,
-        )
-        for line in told:
+            self.log.info("Serving {paths} at {at}", paths=paths, at=at)
+        curl = f"curl {self._places[0] if self._places else 'http://localhost/'}"
+        first, *others = models
+        self._tell_methods(first, curl)
+        for name in others:
+            self.log.info("Model {name}", name=name)
+            self._tell_methods(name, f"{curl}{SEGMENT}/{name}/")
+
+    def _tell_methods(self, model: str, curl: str) -> None:
+        inference = self.inference
+        methods = inference.model(model).methods()
+        rows = inference.policy.max_rows
+        for line in lines(methods, rows, curl, inference.batch_transpose):
             self.log.info("{line}", line=line)
 
     def _give_up(self, failure: Failure) -> None:

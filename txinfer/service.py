@@ -17,24 +17,24 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from . import layout
+from .callers import Caller
 from .errors import FetchFailed, Unavailable
 from .fetch import FetchPolicy
 from .guard import Guard
-from .inputs import conform_inputs
-from .interfaces import IFetcher, IMethod, IModel, IPredictor, IStatus
+from .interfaces import IFetcher, IMethod, IModel, IModels, IPredictor, IStatus
 from .keys import ApiKeys
 from .life import Life
 from .limits import CallLimits, ClientLimits
-from .models import Servable
 from .observe import Load
 from .operations import FIGURES, HEALTH, PATHS, Operations
 from .policy import BatchPolicy
+from .protocols.addressed import SEGMENT, add_routes
 from .protocols.native import Dialect
 from .routing import Api
+from .sources import LoadFolder, load_saved_model
+from .specs import ModelSpec, as_specs
 from .static import StaticFiles
 from .tensors import Tensors
-from .urls import fill
 from .web import CORS_HEADERS, PREFLIGHT_HEADERS, Root
 
 DEFAULT_LIMITS = CallLimits()
@@ -43,22 +43,29 @@ DEFAULT_CLIENTS = ClientLimits()
 
 DEFAULT_FETCH = FetchPolicy()
 
+# TensorFlow Serving looks every second; nobody misses the other one.
+POLL_SECONDS = 2.0
+
 STATIC_SEGMENT = b"web"
 
 NOT_RUNNING = "the service is not running"
 
 
-@implementer(IPredictor, IFetcher, IStatus)
+@implementer(IPredictor, IModels, IFetcher, IStatus)
 class InferenceService(Service):
-    """A SavedModel whose signatures can be called, in Python and over HTTP.
+    """SavedModels whose signatures can be called, in Python and over HTTP.
 
     All methods are for the reactor thread. The service can be stopped and
-    started again, even while it still stops; the model is then loaded anew.
+    started again, even while it still stops; the models are then loaded anew.
 
     Args:
         path: a SavedModel directory, or a folder of integer version folders,
-            of which the highest is served.
-        tags: the tags of the graph to load.
+            of which the highest is served. The model is called by its name.
+        models: instead, any number of models, by name: a path, or what else
+            there is to say of one. The first is meant where none is named.
+        tags: the tags of the graph to load, of models that do not say theirs.
+        poll_seconds: how often folders are searched for new versions; with 0
+            only at the start.
         policy: how calls are gathered into batches.
         fetch: how far URL inputs are fetched; None takes no URLs.
         static_path: a folder served under ``web/``; None serves none.
@@ -69,8 +76,10 @@ class InferenceService(Service):
         api_keys: the keys of which requests over HTTP must have one; None asks
             for none. Static files are for everybody.
         threads: how many runs may be under way at once.
-        load: loads the model instead of TensorFlow; blocks, in a thread of
-            the service's own, and raises :class:`~txinfer.errors.InvalidModel`.
+        load: makes the model at ``path`` instead of TensorFlow; blocks, in a
+            thread of the service's own, and raises
+            :class:`~txinfer.errors.InvalidModel`.
+        load_folder: does so for the folder of any version, and its tags.
         registry: where the service's metrics are while it runs; a registry of its
             own by default. One registry takes one service.
         reactor: the global one by default.
@@ -80,8 +89,9 @@ class InferenceService(Service):
 
     def __init__(
         self,
-        path: str,
+        path: str | None = None,
         *,
+        models: Mapping[str, str | ModelSpec] | None = None,
         tags: tuple[str, ...] = ("serve",),
         policy: BatchPolicy | None = None,
         fetch: FetchPolicy | None = DEFAULT_FETCH,
@@ -92,18 +102,19 @@ class InferenceService(Service):
         clients: ClientLimits = DEFAULT_CLIENTS,
         api_keys: ApiKeys | None = None,
         threads: int = 1,
+        poll_seconds: float = POLL_SECONDS,
         load: Callable[[], IModel] | None = None,
+        load_folder: LoadFolder = load_saved_model,
         registry: CollectorRegistry | None = None,
         reactor: Any = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        self.path = path
+        self.models = as_specs(path, models, tags, load)
         self._static_path = static_path
         self.policy = policy or BatchPolicy()
         self.cors = cors
         self.limits = limits
-        self._tags = tags
         self._fetch_policy = fetch
         self.batch_transpose = batch_transpose
         self.operations = (
@@ -115,7 +126,8 @@ class InferenceService(Service):
         told = self.operations.metrics
         self.guard = Guard(reactor, api_keys, clients, open, FIGURES, told)
         self._draining = False
-        self._load = load or self._load_saved_model
+        self._poll_seconds = poll_seconds
+        self._load_folder = load_folder
         self._reactor = reactor
         self._threads = threads
         self._life: Life | None = None
@@ -139,19 +151,52 @@ class InferenceService(Service):
             :class:`~txinfer.errors.InferenceError`. Cancelling it takes the
             call out of the queue if it still waits.
         """
-        return Deferred.fromCoroutine(self._predict(name, inputs))
+        return self.model().predict(name, **inputs)
+
+    def model(
+        self,
+        name: str | None = None,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+    ) -> Caller:
+        """What calls a model, or one version of it, as :meth:`predict` does.
+
+        Args:
+            name: of the model; None for the first.
+            version: the number of a version; None for the highest available.
+            label: the label of a version.
+
+        It may be kept. Its calls fail with an
+        :class:`~txinfer.errors.InferenceError` while there is no such model.
+        """
+        find = partial(self.at, name, version, label)
+        return Caller(find, self._url_source(), self.limits)
 
     def methods(self) -> list[IMethod]:
-        """Every method; see :class:`~txinfer.interfaces.IPredictor`."""
-        return self._current().servable.methods()
+        """The first model's; see :class:`~txinfer.interfaces.IPredictor`."""
+        return self.at().methods()
 
     def method(self, name: str) -> IMethod:
-        """The method of that name; see :class:`~txinfer.interfaces.IPredictor`."""
-        return self._current().servable.method(name)
+        """The first model's; see :class:`~txinfer.interfaces.IPredictor`."""
+        return self.at().method(name)
 
     def lease(self, name: str) -> AbstractContextManager[IMethod]:
-        """See :class:`~txinfer.interfaces.IPredictor`."""
-        return self._current().servable.lease(name)
+        """The first model's; see :class:`~txinfer.interfaces.IPredictor`."""
+        return self.at().lease(name)
+
+    def at(
+        self,
+        model: str | None = None,
+        version: int | None = None,
+        label: str | None = None,
+    ) -> IPredictor:
+        """See :class:`~txinfer.interfaces.IModels`."""
+        return self._current().registry.at(model, version, label)
+
+    def listing(self) -> list[dict[str, Any]]:
+        """See :class:`~txinfer.interfaces.IModels`."""
+        return self._current().registry.listing()
 
     def fetch(self, urls: Sequence[str], client: str = "") -> Deferred[list[bytes]]:
         """Fetch URL inputs; see :class:`~txinfer.interfaces.IFetcher`."""
@@ -177,7 +222,9 @@ class InferenceService(Service):
         headers = CORS_HEADERS if self.cors else ()
         preflight = PREFLIGHT_HEADERS if self.cors else ()
         guard = None if self.guard.admits_all else self.guard
-        root = Root(Api(dialect.router(), guard), headers, preflight, guard)
+        router = dialect.router()
+        add_routes(router, dialect, self)
+        root = Root(Api(router, guard), headers, preflight, guard)
         self.operations.mount(root)
         if self._static_path is not None:
             root.putChild(STATIC_SEGMENT, StaticFiles(self._static_path))
@@ -201,7 +248,7 @@ class InferenceService(Service):
     # Life
 
     def startService(self) -> None:
-        """Begin to load the model.
+        """Begin to load the models.
 
         Raises:
             ValueError: the registry has another service's metrics.
@@ -210,24 +257,24 @@ class InferenceService(Service):
         super().startService()
         self._life = life = Life(
             self._reactor,
-            self.path,
-            self._load,
+            self.models,
+            self._load_folder,
             self._threads,
             self.policy,
             self._fetch_policy,
             self.operations.metrics,
+            self._poll_seconds,
         )
         self._draining = False
         life.begin()
-        warn = partial(self._warn_of_hidden, life.servable)
-        life.when_ready().addCallbacks(warn, lambda _: None)
+        life.when_ready().addCallbacks(self._warn_of_hidden, lambda _: None)
 
     def when_ready(self) -> Deferred[None]:
-        """Wait for the model.
+        """Wait for the models.
 
         Returns:
-            A Deferred that fires with None once calls are answered, or fails
-            with :class:`~txinfer.errors.InvalidModel` if the model cannot be
+            A Deferred that fires with None once the calls of all are answered,
+            or fails with :class:`~txinfer.errors.InvalidModel` if one cannot be
             served, with whatever else loading raised, or with
             :class:`~txinfer.errors.Unavailable` if the service is not running.
         """
@@ -236,7 +283,7 @@ class InferenceService(Service):
         return self._life.when_ready()
 
     def stopService(self) -> Deferred[None]:
-        """Take no more calls, answer those that were taken, free the model.
+        """Take no more calls, answer those that were taken, free the models.
 
         Returns:
             A Deferred that fires with None when that is done.
@@ -246,23 +293,19 @@ class InferenceService(Service):
         life, self._life = self._life, None
         return succeed(None) if life is None else Deferred.fromCoroutine(life.end())
 
-    def _load_saved_model(self) -> IModel:
-        """Blocks. TensorFlow is imported here and no earlier: twistd forks first."""
-        from . import savedmodel
-
-        return savedmodel.load(layout.find(self.path, self._tags), self._tags)
-
     def _open_paths(self) -> frozenset[bytes]:
         """The first segments of the paths that nobody needs a key for."""
         static = set() if self._static_path is None else {STATIC_SEGMENT}
         return HEALTH | static
 
-    def _warn_of_hidden(self, servable: Servable, _: None) -> None:
-        """Methods whose paths are something else are out of HTTP's reach."""
+    def _warn_of_hidden(self, _: None) -> None:
+        """Methods whose paths mean something else cannot be called at the root."""
         hidden = {segment.decode(): "An operator's path" for segment in PATHS}
+        hidden[SEGMENT] = "The list of models"
         if self._static_path is not None:
-            hidden[STATIC_SEGMENT.decode()] = "The static files"
-        for name in servable.names():
+            hidden[STATIC_SEGMENT.decode()] = "The folder of static files"
+        for method in self.methods() if self._life else ():
+            name = method.name
             what = hidden.get(name.split("/")[0])
             if what is not None:
                 self.log.warn("{what} hides the method {name}", what=what, name=name)
@@ -271,12 +314,6 @@ class InferenceService(Service):
         if self._life is None:
             raise Unavailable(NOT_RUNNING)
         return self._life
-
-    async def _predict(self, name: str, values: Mapping[str, object]) -> Tensors:
-        with self.lease(name) as method:
-            inputs = conform_inputs(method.signature, values)
-            tensors = await fill(inputs, self._url_source(), self.limits)
-            return await method.predict(tensors)
 
     def _url_source(self) -> IFetcher | None:
         return None if self._fetch_policy is None else self

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
@@ -20,6 +19,7 @@ from . import __version__
 from .keys import ApiKeys, parse_keys
 from .limits import CallLimits, ClientLimits, DoorLimits, FetchLimits
 from .limits import options as limit_options
+from .modelopts import ModelOptions, checked
 
 if TYPE_CHECKING:
     from .server import Server
@@ -29,7 +29,7 @@ T = TypeVar("T")
 DEFAULT_PORT = "tcp:8080:interface=127.0.0.1"
 
 
-class Options(usage.Options):
+class Options(ModelOptions):
     """The command line; every value is checked before anything listens.
 
     ``-`` and ``_`` are interchangeable in option names. A bad option ends the
@@ -37,17 +37,9 @@ class Options(usage.Options):
     """
 
     synopsis = "--model PATH [options]"
-    longdesc = "Serve the signatures of a TensorFlow SavedModel over HTTP, as JSON."
+    longdesc = "Serve the signatures of TensorFlow SavedModels over HTTP, as JSON."
 
     optParameters: ClassVar = [
-        [
-            "model",
-            "m",
-            None,
-            "A SavedModel directory, or a folder of integer version folders, "
-            "of which the highest is served. Required.",
-        ],
-        ["tags", None, "serve", "Tags of the graph to load, comma separated."],
         ["batch_size", None, "32", "Largest batch, in rows."],
         ["static_path", None, None, "A folder to serve under /web/."],
         [
@@ -110,16 +102,6 @@ class Options(usage.Options):
         print(f"txinfer {__version__}")
         raise SystemExit(0)
 
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse and check; SystemExit with one line if anything is wrong."""
-        if options is not None:
-            options = [self._as_known(option) for option in options]
-        try:
-            super().parseOptions(options)
-        except usage.UsageError as error:
-            why = " ".join(str(error).splitlines())
-            raise SystemExit(f"txinfer: {why}") from None
-
     def getSynopsis(self) -> str:
         """The first line of ``--help``: that of ``txinfer serve``, or of twistd."""
         if self.parent is None:
@@ -140,11 +122,7 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Turn texts into values."""
-        if not self["model"]:
-            raise usage.UsageError("--model PATH: required")
-        # twistd changes to --rundir (or, detached, to /) later on.
-        self["model"] = os.path.abspath(self["model"])
-        self._convert("tags", _tags)
+        super().postOptions()
         self._convert("batch_size", _positive)
         self["door"] = self._limits(DoorLimits)
         self["limits"] = self._limits(CallLimits)
@@ -155,15 +133,14 @@ class Options(usage.Options):
         self._convert("access_log", _log_file)
         self._convert("access_log_format", _log_form)
         self["port"] = [
-            _checked("port", text, _endpoint) for text in self["port"] or [DEFAULT_PORT]
+            checked("port", text, _endpoint) for text in self["port"] or [DEFAULT_PORT]
         ]
         for rule in self["url_allow"]:
-            _checked("url_allow", rule, _allow_rule)
-        self._check_model()
+            checked("url_allow", rule, _allow_rule)
 
     def _convert(self, name: str, rule: Callable[[str], object]) -> None:
         if self[name] is not None:
-            self[name] = _checked(name, self[name], rule)
+            self[name] = checked(name, self[name], rule)
 
     def _limits(self, kind: type[T]) -> T:
         """One class of limits, from the options that have its fields' names."""
@@ -171,25 +148,6 @@ class Options(usage.Options):
             self._convert(field.name, _number(field))
         names = [field.name for field in attrs.fields(kind)]  # type: ignore[arg-type]
         return kind(**{name: self[name] for name in names})
-
-    def _as_known(self, option: str) -> str:
-        """An option with its name spelt as Twisted has it."""
-        name, equals, value = option.partition("=")
-        for known in self.longOpt:
-            known = "--" + known.rstrip("=")
-            if known.replace("-", "_") == name.replace("-", "_"):
-                return f"{known}{equals}{value}"
-        return option
-
-    def _check_model(self) -> None:
-        """Find out what can be found out before twistd detaches."""
-        from .errors import InvalidModel
-        from .layout import find
-
-        try:
-            find(self["model"], self["tags"])
-        except InvalidModel as error:
-            raise usage.UsageError(f"--model {error}") from None
 
 
 def makeService(options: Options, reactor: Any = None) -> Server:
@@ -206,8 +164,8 @@ def makeService(options: Options, reactor: Any = None) -> Server:
 
     fetch = FetchPolicy(options["url_allow"], options["fetch"])
     inference = InferenceService(
-        options["model"],
-        tags=options["tags"],
+        models=options["models"],
+        poll_seconds=options["poll_seconds"],
         policy=BatchPolicy(options["batch_size"]),
         fetch=None if options["no_url"] else fetch,
         static_path=options["static_path"],
@@ -216,21 +174,13 @@ def makeService(options: Options, reactor: Any = None) -> Server:
         limits=options["limits"],
         clients=options["clients"],
         api_keys=options["api_key_file"],
-        load=partial(load_quietly, options["model"], options["tags"]),
+        load_folder=load_quietly,
         registry=process_registry(),
         reactor=reactor,
     )
     path, form = options["access_log"], options["access_log_format"]
     log = None if path is None else access_log(path, form, reactor)
     return Server(inference, options["port"], reactor, options["door"], log)
-
-
-def _checked(name: str, text: str, rule: Callable[[str], T]) -> T:
-    """The value of an option; UsageError naming it, the text and the rule."""
-    try:
-        return rule(text)
-    except ValueError as error:
-        raise usage.UsageError(f"--{name} {text}: {error}") from None
 
 
 def _positive(text: str) -> int:
@@ -255,13 +205,6 @@ def _number(field: attrs.Attribute[Any]) -> Callable[[str], float]:
         raise ValueError(f"must be {wanted} of at least {least}")
 
     return read
-
-
-def _tags(text: str) -> tuple[str, ...]:
-    tags = tuple(tag.strip() for tag in text.split(","))
-    if not all(tags):
-        raise ValueError("must be tags separated by commas")
-    return tags
 
 
 def _folder(text: str) -> str:

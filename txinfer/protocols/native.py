@@ -63,28 +63,37 @@ class Dialect:
 
         @router.route("/", methods=["GET"])
         async def list_methods(request: IRequest) -> bytes:
-            body = reply(request, [listed(m) for m in self.predictor.methods()])
-            if len(body) < WORTH_PACKING:
-                return body
-            return await reply_packed(request, body, self.clock)
+            return await self.list_all(request, self.predictor)
 
         @router.route("/", methods=["POST"])
         async def call_default(request: IRequest) -> bytes:
-            return await self._call(request, DEFAULT_METHOD)
+            return await self.call(request, self.predictor, DEFAULT_METHOD)
 
         @router.route("/<path:name>", methods=["GET"])
         def list_method(request: IRequest, name: str) -> bytes:
-            return reply(request, listed(self.predictor.method(name)))
+            return self.list_one(request, self.predictor, name)
 
         @router.route("/<path:name>", methods=["POST"])
         async def call(request: IRequest, name: str) -> bytes:
-            return await self._call(request, name)
+            return await self.call(request, self.predictor, name)
 
         return router
 
-    async def _call(self, request: IRequest, name: str) -> bytes:
+    async def list_all(self, request: IRequest, predictor: IPredictor) -> bytes:
+        """Answer with all methods of a predictor."""
+        body = reply(request, [listed(method) for method in predictor.methods()])
+        if len(body) < WORTH_PACKING:
+            return body
+        return await reply_packed(request, body, self.clock)
+
+    def list_one(self, request: IRequest, predictor: IPredictor, name: str) -> bytes:
+        """Answer with one method of a predictor."""
+        return reply(request, listed(predictor.method(name)))
+
+    async def call(self, request: IRequest, predictor: IPredictor, name: str) -> bytes:
+        """Call a method of a predictor, and answer with its outputs."""
         with Visit(request, self.observer, self.clock) as visit:
-            with self.predictor.lease(name) as method:
+            with predictor.lease(name) as method:
                 visit.labels = method.labels
                 body = await self._answer(request, method, visit)
             visit.encoded()

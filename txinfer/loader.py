@@ -1,0 +1,94 @@
+"""Versions that are found, made into servables, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from .collector import Collector
+from .interfaces import IThreads
+from .models import Servable, State
+from .observe import NOBODY, IObserver, Labels
+from .sources import Found
+
+# A SavedModel can take a minute to load; silence that long looks like a hang.
+PROGRESS_SECONDS = 5.0
+
+
+class Loader:
+    """Loads versions of any model, one after another, and tells how far it is.
+
+    Two at once would need the memory of both at its peak, and neither would be
+    there earlier.
+
+    Args:
+        threads: where loading blocks; not those in which models run.
+        collector: gathers the calls of all methods.
+        clock: for the time that loading takes.
+        observer: is told of it.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        threads: IThreads,
+        collector: Collector,
+        clock: IReactorTime,
+        observer: IObserver = NOBODY,
+    ) -> None:
+        self._threads = threads
+        self._collector = collector
+        self._clock = clock
+        self._observer = observer
+        self._lock = DeferredLock()
+
+    def servable(self, model: str, number: int, found: Found) -> Servable:
+        """A servable for a version, not loaded yet."""
+        labels = Labels(model, number)
+        return Servable(
+            found.load, self._threads, self._collector, labels, self._observer
+        )
+
+    async def load(self, servable: Servable, place: str) -> None:
+        """Load a servable when it is its turn.
+
+        It is available then, unless it was retired in the meantime.
+
+        Raises:
+            InvalidModel: it cannot be served.
+            Exception: whatever else loading raised.
+        """
+        async with self._lock:
+            if servable.state is not State.START:
+                return  # retired meanwhile
+            began = self._clock.seconds()
+            failed = True
+            try:
+                with self._telling(place, began):
+                    await servable.load()
+                failed = False
+            finally:
+                seconds = self._clock.seconds() - began
+                self._observer.loaded(servable.labels, seconds, failed)
+
+    @contextmanager
+    def _telling(self, place: str, began: float) -> Iterator[None]:
+        def tell() -> None:
+            seconds = self._clock.seconds() - began
+            self.log.info(
+                "Loading {path} ... {seconds:.0f} s", path=place, seconds=seconds
+            )
+
+        progress = LoopingCall(tell)
+        progress.clock = self._clock
+        progress.start(PROGRESS_SECONDS)
+        try:
+            yield
+        finally:
+            progress.stop()

@@ -1,0 +1,124 @@
+"""The signatures of a loaded model, as methods that callers share."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from twisted.internet.defer import Deferred, fail
+from zope.interface import implementer
+
+from .collector import Collector
+from .errors import InvalidInput, Unavailable
+from .interfaces import IMethod, IModel, IRunnable
+from .observe import Labels
+from .probe import Finding, probe
+from .sample import Values, find_sample, made_up
+from .tensors import Signature, Tensors
+from .trace import Trace
+
+NO_LABELS = Labels()
+
+
+@implementer(IMethod, IRunnable)
+class Method:
+    """One signature of a loaded model, its calls gathered by a collector.
+
+    ``direct`` is None while its calls share runs, else the reason why not;
+    ``reason`` tells why in either case; ``sample`` holds columns of one row
+    that it was seen to answer, if there are any.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: IModel,
+        collector: Collector,
+        finding: Finding,
+        sample: Values | None,
+        labels: Labels = NO_LABELS,
+    ) -> None:
+        self.name = name
+        self.labels = labels._replace(method=name)
+        self.signature: Signature = model.signatures[name]
+        self.direct = None if finding.independent else finding.evidence
+        self.reason = finding.evidence
+        self.sample = sample
+        self._model = model
+        self._collector = collector
+        self._closed = False
+        self._by_rows = self.signature.by_rows
+        # Inputs whose rows may differ in shape from call to call.
+        self._loose = tuple(
+            name
+            for name, spec in self.signature.inputs.items()
+            if spec.shape is None or None in spec.shape[1:]
+        )
+
+    def predict(
+        self,
+        tensors: Tensors,
+        deadline: float | None = None,
+        client: str = "",
+        trace: Trace | None = None,
+    ) -> Deferred[Tensors]:
+        """See :class:`~txinfer.interfaces.IMethod`."""
+        if self._closed:
+            return fail(Unavailable("this version of the model is unloaded"))
+        if self._by_rows:
+            rows = {len(array) for array in tensors.values()}
+            if len(rows) > 1 or 0 in rows:
+                return fail(wrong_rows(tensors))
+        return self._collector.submit(self, tensors, deadline, client, trace)
+
+    def run(self, tensors: Tensors) -> Tensors:
+        """Run the model once; blocks, in a model thread."""
+        return self._model.run(self.name, tensors)
+
+    def serve_directly(self, why: str) -> None:
+        """Run calls one at a time from now on."""
+        self.direct = self.reason = why
+
+    def close(self) -> None:
+        """Refuse calls: the model is about to be closed, and nobody has a lease."""
+        self._closed = True
+
+    def key(self, tensors: Tensors) -> Hashable:
+        """See :class:`~txinfer.interfaces.IRunnable`; dtypes are the signature's."""
+        if not self._loose:
+            return self
+        return (self, *[tensors[name].shape[1:] for name in self._loose])
+
+
+def wrong_rows(tensors: Tensors) -> InvalidInput:
+    """What is wrong with inputs that have no rows, or not equally many."""
+    (first, array), *others = tensors.items()
+    for name, other in others:
+        if len(other) != len(array):
+            why = f"{len(other)} rows, but input '{first}' has {len(array)}"
+            return InvalidInput(why, name)
+    return InvalidInput("at least one row is needed", first)
+
+
+def examine(
+    name: str, model: IModel, collector: Collector, labels: Labels = NO_LABELS
+) -> Method:
+    """A signature as a method, once it is known how its calls can be run.
+
+    Blocks while the model is run on made-up rows, unless the signature itself
+    says that they cannot be joined. A signature that writes state is not run.
+    """
+    signature = model.signatures[name]
+    stateful = model.stateful.get(name)
+
+    def run(tensors: Tensors) -> Tensors:
+        return model.run(name, tensors)
+
+    if stateful is not None:
+        # It is not tried: that would change the model before its first call.
+        sample = next(made_up(signature), None)
+        finding = Finding(False, stateful)
+        return Method(name, model, collector, finding, sample, labels)
+    fixed = signature.why_not_by_rows()
+    finding = Finding(False, fixed) if fixed else probe(run, signature)
+    sample = find_sample(run, signature)
+    return Method(name, model, collector, finding, sample, labels)

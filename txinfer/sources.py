@@ -1,0 +1,171 @@
+"""Where the versions of a model come from."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import Interface, implementer
+
+from . import layout
+from .interfaces import IModel, IThreads
+
+# Loads the SavedModel in a folder that has these tags; blocks, in a thread.
+LoadFolder = Callable[[str, Sequence[str]], IModel]
+
+# What says that somebody is still writing: TensorFlow's saver merges its files
+# from there (``saved_model/save.py``, ``tensor_bundle.cc``), rsync names its so
+# until they are whole, and gsutil does much the same.
+PARTIAL = re.compile(r"variables_temp|.*\.tempstate\d*|\..+\.\w{6}|.*_\.gstmp")
+
+# A checkpoint's data, of which all parts have to be there.
+SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})")
+
+
+def load_saved_model(path: str, tags: Sequence[str]) -> IModel:
+    """Load by TensorFlow, which is imported here and no earlier: twistd forks."""
+    from .savedmodel import load
+
+    return load(path, tags)
+
+
+@attrs.frozen
+class Found:
+    """A version that is to be had.
+
+    ``place`` is for the log. ``mark`` changes when the files do. ``unfinished``
+    says in words why it must not be loaded yet; it is None if it may. ``load``
+    blocks, in a thread, and raises :class:`~txinfer.errors.InvalidModel`.
+    """
+
+    place: str
+    mark: Hashable
+    load: Callable[[], IModel]
+    unfinished: str | None = None
+
+
+class ISource(Interface):
+    """Where the versions of one model are. Reactor thread only."""
+
+    def numbers() -> Deferred[Collection[int]]:
+        """The versions that are there now.
+
+        Returns:
+            A Deferred that fails with :class:`~txinfer.errors.InvalidModel` if
+            there are none, or it cannot be known.
+        """
+
+    def inspect(number: int) -> Deferred[Found]:
+        """Look at one of the versions that :meth:`numbers` gave last."""
+
+    def close() -> None:
+        """Stop what is under way; nothing is asked any more."""
+
+
+@implementer(ISource)
+@attrs.define(eq=False)
+class OneModel:
+    """A model that somebody else makes, as version 1."""
+
+    place: str
+    _load: Callable[[], IModel]
+
+    def numbers(self) -> Deferred[Collection[int]]:
+        """See :class:`ISource`."""
+        return succeed([layout.ONLY])
+
+    def inspect(self, number: int) -> Deferred[Found]:
+        """See :class:`ISource`."""
+        return succeed(Found(self.place, None, self._load))
+
+    def close(self) -> None:
+        """See :class:`ISource`."""
+
+
+@implementer(ISource)
+class Folder:
+    """A SavedModel folder, or a folder of version folders, on this machine.
+
+    Args:
+        path: the folder.
+        tags: the tags of the graph to load.
+        load: loads one version.
+        threads: where to wait for the disk.
+    """
+
+    def __init__(
+        self, path: str, tags: Sequence[str], load: LoadFolder, threads: IThreads
+    ) -> None:
+        self._path = path
+        self._tags = tags
+        self._load = load
+        self._threads = threads
+        self._folders: dict[int, str] = {}
+
+    def numbers(self) -> Deferred[Collection[int]]:
+        """See :class:`ISource`."""
+        found = self._threads.run(layout.versions, self._path)
+        return found.addCallback(self._remember)
+
+    def inspect(self, number: int) -> Deferred[Found]:
+        """See :class:`ISource`."""
+        return self._threads.run(self._inspect, self._folders[number])
+
+    def close(self) -> None:
+        """See :class:`ISource`."""
+
+    def _remember(self, folders: dict[int, str]) -> Collection[int]:
+        self._folders = folders
+        return folders.keys()
+
+    def _inspect(self, folder: str) -> Found:
+        files = sorted(_files(folder))
+
+        def load() -> IModel:
+            return self._load(folder, self._tags)
+
+        return Found(folder, tuple(files), load, why_unfinished(f for f, *_ in files))
+
+
+def why_unfinished(files: Iterator[str] | Sequence[str]) -> str | None:
+    """What shows that files of a SavedModel are still being copied; None if nothing.
+
+    Args:
+        files: their paths, relative to its folder.
+    """
+    names = [part for path in files for part in path.split(os.sep)]
+    if not any(name in layout.FILES for name in names):
+        return "it has no saved_model.pb yet"
+    for name in names:
+        if PARTIAL.fullmatch(name):
+            return f"'{name}' is being written"
+    return _missing_part({*names})
+
+
+def _missing_part(names: set[str]) -> str | None:
+    shards = [found for name in names if (found := SHARD.fullmatch(name))]
+    if shards and "variables.index" not in names:
+        return "variables.index is missing"
+    if not shards and "variables.index" in names:
+        return "the variables' data are missing"
+    wanted = {int(found[1]) for found in shards}
+    if wanted and len(shards) < max(wanted):
+        return f"{len(shards)} of {max(wanted)} parts of the variables are there"
+    return None
+
+
+def _files(folder: str) -> Iterator[tuple[str, int, int]]:
+    """Relative path, size and time of change of each file; those that vanish are
+    left out.
+    """
+    for base, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(base, name)
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            yield os.path.relpath(path, folder), status.st_size, status.st_mtime_ns
