@@ -398,49 +398,6 @@ def test_cookies_are_not_kept() -> None:
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 302 F\r\nLocation: /\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 404 Not Found\r\nContent-Length: 1\r\n\r\nx",
-        b"HTTP/1.1 206 Partial\r\nContent-Length: 1\r\n\r\nx",
-        b"HTTP/1.1 204 No Content\r\n\r\n",
-        b"HTTP/1.1 304 Not Modified\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nx",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nxy",
-        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nxy",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\nno length",
-        b"HTTP/1.0 200 OK\r\n\r\nno length",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx",
-        ok(b"x", b"Content-Encoding: gzip"),
-        ok(b"x", b"Content-Encoding: br"),
-        ok(b"x", b"content-encoding: identity"),
-        ok(b"x", b"Content-Encoding: gzip, gzip"),
-        CHUNKED + b"1\r\nx\r\n",
-        CHUNKED + b"1\r\nxy\r\n0\r\n\r\n",
-        CHUNKED + b"-1\r\nx\r\n0\r\n\r\n",
-        CHUNKED + b"zz\r\n",
-        b"SSH-2.0-OpenSSH\r\n",
-        b"HTTP/1.1 OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
-        b"\x00" * 20000,
-        b"",
-    ],
-)
-def test_only_a_whole_plain_body_with_status_200_is_taken(answer: bytes) -> None:
-    net = Network()
-    net.fetch()
-    connection = net.accept()
-    connection.says(answer)
-    connection.hangs_up()
-    net.reactor.advance(0)
-    assert net.why()
-    assert connection.closed
-
-
 @pytest.mark.parametrize("body", [b"", b"x", b"x" * 1000])
 def test_a_body_up_to_the_bound_is_taken(body: bytes) -> None:
     for answer in (ok(body), CHUNKED + chunks(body, 100)):
@@ -625,12 +582,12 @@ def test_a_failed_fetch_gives_its_turn_back_before_it_is_told() -> None:
 def test_however_many_fail_at_once_in_turn_none_is_in_the_way_of_another() -> None:
     net = Network(url_concurrent=1)
     net.fetch()
-    for number in range(2000):
+    for number in range(300):
         net.fetch(f"ftp://a.example/{number}")
     net.accept().says(ok(b"body"))
-    for _ in range(2000):
+    for _ in range(300):
         net.reactor.advance(0)
-    assert net.observer.outcomes == ["done"] + ["denied"] * 2000
+    assert net.observer.outcomes == ["done"] + ["denied"] * 300
 
 
 def test_clients_take_turns() -> None:
@@ -912,7 +869,7 @@ def test_what_became_of_a_fetch_is_counted_and_timed() -> None:
 def test_the_log_has_the_reason_but_not_of_everything() -> None:
     net = Network({"a.example": [[PRIVATE]]})
     with capturedLogs() as logs:
-        for _ in range(1000):
+        for _ in range(200):
             net.fetch()
         told = [formatEvent(event) for event in logs]
     assert told[0] == (
@@ -920,7 +877,7 @@ def test_the_log_has_the_reason_but_not_of_everything() -> None:
         "a denied address: IPv4Address(type='TCP', host='10.0.0.1', port=80)"
     )
     assert len(told) == 50
-    assert net.observer.outcomes == ["denied"] * 1000
+    assert net.observer.outcomes == ["denied"] * 200
 
 
 def test_a_client_that_is_gone_is_not_logged() -> None:
@@ -942,26 +899,6 @@ def test_a_rule_without_sense_is_refused() -> None:
         FetchPolicy(("a b",))
 
 
-# Every way known to write 127.0.0.1, or to come near it. "%d" is the port.
-DISGUISES = """
-http://127.0.0.1:%d/ http://127.1:%d/ http://127.0.1:%d/ http://2130706433:%d/
-http://0x7f000001:%d/ http://0x7f.0.0.1:%d/ http://0X7F.1:%d/ http://0177.0.0.1:%d/
-http://0177.0x0.1:%d/ http://017700000001:%d/ http://127.0.0.1.:%d/ http://127.1.:%d/
-http://127.000.000.001:%d/ http://0:%d/ http://0.0.0.0:%d/ http://00000000:%d/
-http://localhost:%d/ http://LocalHost:%d/ http://localhost.:%d/ http://127.255.255.254:%d/
-http://１２７.0.0.1:%d/ http://①②⑦.0.0.1:%d/ http://127。0。0。1:%d/ http://ⓛocalhost:%d/
-http://[::1]:%d/ http://[::ffff:127.0.0.1]:%d/ http://[::127.0.0.1]:%d/ http://[::]:%d/
-http://[0:0:0:0:0:ffff:7f00:1]:%d/ http://[::1%%25lo]:%d/ http://[::1%%lo]:%d/
-http://[fe80::1%%25lo]:%d/ http://[64:ff9b::7f00:1]:%d/ http://[127.0.0.1]:%d/
-http://[localhost]:%d/ http://::1:%d/ http://127.0.0.%%31:%d/ http://%%6cocalhost:%d/
-http://a@127.0.0.1:%d/ http://8.8.8.8@127.0.0.1:%d/ http://127.0.0.1\\@8.8.8.8:%d/
-http://127.0.0.1:%d\\@8.8.8.8/ http://127.0.0.1:%d#@8.8.8.8/ http:\\\\127.0.0.1:%d/
-http:/127.0.0.1:%d/ HTTP://127.0.0.1:%d/ http://127.0.0.1:%d?@8.8.8.8/
-https://127.0.0.1:%d/ https://localhost:%d/
-""".strip("\n")
-DISGUISED = [url for line in DISGUISES.splitlines() for url in line.split(" ") if url]
-
-
 class Greeter(Protocol):
     """Answers whatever is said to it, once."""
 
@@ -977,24 +914,6 @@ class Counting(Factory):
     protocol = Greeter
     noisy = False
     count = 0
-
-
-class Endless(Protocol):
-    """Sends a body that does not end, as fast as it is read."""
-
-    def dataReceived(self, data: bytes) -> None:
-        transport: Any = self.transport
-        transport.write(CHUNKED)
-        transport.registerProducer(self, False)
-
-    def resumeProducing(self) -> None:
-        self.transport.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")  # type: ignore[union-attr]
-
-    def stopProducing(self) -> None:
-        pass
-
-    def connectionLost(self, reason: object = None) -> None:
-        self.factory.lost.callback(None)
 
 
 class OnLoopback(TestCase):
@@ -1022,31 +941,11 @@ class OnLoopback(TestCase):
         self.addCleanup(fetcher.close)
         return fetcher
 
-    async def test_no_disguise_reaches_loopback(self) -> None:
-        fetcher = self.fetcher()
-        assert len(DISGUISED) == 49
-        for url in DISGUISED:
-            fetched = fetcher.fetch(
-                [url.replace("%d", str(self.port)).replace("%%", "%")]
-            )
-            await self.assertFailure(fetched, FetchFailed)
-        assert self.served.count == 0
-
     async def test_allowed_by_range_and_by_host(self) -> None:
         for allow, host in (("127.0.0.0/8", "127.1"), ("localhost", "localhost")):
             bodies = await self.fetcher(allow).fetch([f"http://{host}:{self.port}/"])
             assert bodies == [b"body"]
         assert self.served.count == 2
-
-    async def test_an_endless_body_is_stopped_and_the_connection_closed(self) -> None:
-        endless: Any = Factory.forProtocol(Endless)
-        endless.noisy = False
-        endless.lost = Deferred()
-        url = f"http://127.0.0.1:{self.listen(endless)}/"
-        fetched = self.fetcher("127.0.0.1").fetch([url])
-        error = await self.assertFailure(fetched, FetchFailed)
-        assert "larger than" in str(error)
-        await endless.lost
 
     async def test_a_name_that_does_not_exist(self) -> None:
         fetched = self.fetcher().fetch(["http://does-not-exist.invalid/"])
