@@ -4,11 +4,12 @@
 
 trains a small network on the digits that scikit-learn bundles (8 x 8 pixels,
 written by 43 people) and on some printed ones, in seconds and the same way each
-time, and saves it as a SavedModel with two signatures, both of JPEG or PNG files
-of any size:
+time, and saves it as a SavedModel with three signatures, two of JPEG or PNG files
+of any size and one of what the network itself sees, 0 for paper and 1 for ink:
 
 ``names``     ``image`` string [-1] -> ``names`` string [-1, 5], best first;
-``features``  ``image`` string [-1] -> ``features`` float32 [-1, 64].
+``features``  ``image`` string [-1] -> ``features`` float32 [-1, 64];
+``scores``    ``ink`` float32 [-1, 8, 8] -> ``scores`` float32 [-1, 10], from 0 to 1.
 
 ``serving_default`` is the same as ``names``. All of the image work is inside
 the graph, so the server is told nothing about images. ``--web`` adds a test
@@ -249,25 +250,30 @@ def train() -> keras.Model:
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """Export the trained network with both signatures to a new directory."""
+    """Export the trained network with its signatures to a new directory."""
 
     def names(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores = model(seen(image), training=False)["scores"]
-        best = tf.math.top_k(scores, BEST).indices
-        return {"names": tf.gather(tf.constant(NAMES), best)}
+        best = tf.math.top_k(model(seen(image), training=False)["scores"], BEST)
+        return {"names": tf.gather(tf.constant(NAMES), best.indices)}
 
     def features(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"features": model(seen(image), training=False)["features"]}
 
+    def scores(ink: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = model(ink[..., tf.newaxis], training=False)["scores"]
+        return {"scores": tf.nn.softmax(logits)}
+
     archive: Any = keras.export.ExportArchive()
     archive.track(model)
-    images = [tf.TensorSpec([None], tf.string, name="image")]
-    for name, function in {
-        "names": names,
-        "features": features,
-        "serving_default": names,
-    }.items():
-        archive.add_endpoint(name, function, images)
+    image = tf.TensorSpec([None], tf.string, name="image")
+    ink = tf.TensorSpec([None, SIDE, SIDE], tf.float32, name="ink")
+    for name, function, spec in (
+        ("names", names, image),
+        ("features", features, image),
+        ("scores", scores, ink),
+        ("serving_default", names, image),
+    ):
+        archive.add_endpoint(name, function, [spec])
     archive.write_out(str(path), verbose=False)
 
 

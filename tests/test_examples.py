@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import subprocess
 import sys
 import urllib.error
@@ -19,7 +20,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw, ImageOps
 
 from examples import digits
-from tests.processes import TWISTD, ServerProcess, call, eventually, serving
+from tests.processes import PATIENCE, TWISTD, ServerProcess, call, eventually, serving
 
 TREE = Path(__file__).parent.parent
 AT_ONCE = 60  # images in a request
@@ -95,11 +96,20 @@ def direct(signatures: Any) -> Namer:
     return first_names
 
 
-def test_the_digits_have_two_methods_and_a_default(signatures: Any) -> None:
-    assert set(signatures) == {"names", "features", "serving_default"}
-    for signature in signatures.values():
-        image = signature.structured_input_signature[1]["image"]
+def test_the_digits_have_three_methods_and_a_default(signatures: Any) -> None:
+    assert set(signatures) == {"names", "features", "scores", "serving_default"}
+    for name in ("names", "features", "serving_default"):
+        image = signatures[name].structured_input_signature[1]["image"]
         assert (image.dtype, image.shape.as_list()) == (tf.string, [None])
+    ink = signatures["scores"].structured_input_signature[1]["ink"]
+    assert (ink.dtype, ink.shape.as_list()) == (tf.float32, [None, 8, 8])
+
+
+def test_the_scores_of_each_drawing_are_shares(signatures: Any) -> None:
+    ink = tf.random.stateless_uniform([3, 8, 8], [1, 2])
+    scores = signatures["scores"](ink=ink)["scores"].numpy()
+    assert (scores.shape, scores.dtype) == ((3, 10), np.float32)
+    assert np.allclose(scores.sum(axis=1), 1)
 
 
 def test_the_names_are_the_five_best_without_repetition(signatures: Any) -> None:
@@ -269,6 +279,87 @@ def test_the_test_page_is_served(site: str) -> None:
     with urllib.request.urlopen(f"{site}/web/", timeout=60) as response:
         assert response.headers.get_content_type() == "text/html"
         assert response.read() == digits.PAGE.read_bytes()
+
+
+# The README's walk through it, as printed
+
+ADDRESS = "127.0.0.1:8080"
+
+# A block of code, and what stands right after it as its output, if anything does.
+BLOCK = re.compile(
+    r"^```(sh|python)\n(.*?)^```\n(?:\n```(?:json|text)\n(.*?)^```\n)?", re.M | re.S
+)
+
+
+def walk() -> list[tuple[str, str, str]]:
+    """The language, text and output of each block of the chapter on calling it."""
+    chapter = (TREE / "README.md").read_text("utf-8").partition("\n## Call it\n")[2]
+    return BLOCK.findall(chapter.partition("\n## ")[0])
+
+
+@pytest.fixture(scope="module")
+def home(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like the tree after ``make demo``."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / ".demo").symlink_to(made)
+    return folder
+
+
+def values(text: str) -> list[Any]:
+    """The JSON values in a text, one after the other."""
+    found = []
+    while text := text.strip():
+        value, end = json.JSONDecoder().raw_decode(text)
+        found.append(value)
+        text = text[end:]
+    return found
+
+
+def alike(got: Any, printed: Any) -> bool:
+    """Whether values are the same, but for all but the best of the names."""
+    if isinstance(printed, dict):
+        same = isinstance(got, dict) and got.keys() == printed.keys()
+        return same and all(alike(got[key], printed[key]) for key in printed)
+    if isinstance(printed, list):
+        same = isinstance(got, list) and len(got) == len(printed)
+        if same and printed[0] in digits.NAMES:
+            return bool(got[0] == printed[0])
+        return same and all(map(alike, got, printed))
+    return bool(got == printed)
+
+
+def test_the_walk_has_an_example_of_each_kind() -> None:
+    text = "".join(block[1] for block in walk())
+    for word in ("b64", "url", "--data-binary", "-F ", "gzip", "x-npy", "--compressed"):
+        assert word in text
+    assert len(walk()) >= 11
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "printed"), walk(), ids=lambda text: text.partition("\n")[0]
+)
+def test_each_example_of_the_walk_does_what_is_printed(
+    site: str, home: Path, language: str, text: str, printed: str
+) -> None:
+    shell = {"sh": ["sh", "-ec"], "python": [sys.executable, "-c"]}[language]
+    command = text.replace(ADDRESS, site.removeprefix("http://"))
+    done = subprocess.run(
+        [*shell, command], cwd=home, text=True, capture_output=True, timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+    if "print(" in text:
+        assert done.stdout == printed
+    elif "-o " in text:
+        array = np.load(home / text.split("-o ")[1].strip())
+        assert (array.shape, array.dtype) == ((digits.FEATURES,), np.float32)
+    elif "…" in printed:
+        # There is more of it than is printed.
+        assert values(printed.replace(",\n …", ""))[0] == values(done.stdout)[0][:3]
+    else:
+        got = values(done.stdout)
+        assert got
+        assert "error" not in got[0] or "error" in printed
+        assert not printed or alike(got, values(printed)), done.stdout
 
 
 # The model inside an application

@@ -159,6 +159,11 @@ def test_parts_are_not_encoded(coding: str) -> None:
     assert read(body.replace(coding.encode(), b"8bit"))
 
 
+def test_parts_have_no_parts() -> None:
+    body = named("x", more="\r\nContent-Type: multipart/mixed; boundary=Y") + END
+    assert why(body) == "multipart: send each file as a part of its own"
+
+
 @pytest.mark.parametrize(
     ("header", "found"),
     [

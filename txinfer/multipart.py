@@ -108,6 +108,9 @@ def _part(segment: MultipartSegment, data: bytes) -> Part:
             "multipart: the bytes of a part come as they are, "
             "without Content-Transfer-Encoding"
         )
+    if (segment.content_type or "").startswith("multipart/"):
+        # curl's "-F x=@a,b"; RFC 7578, section 4.3, gives it up.
+        raise InvalidBody("multipart: send each file as a part of its own")
     return Part(
         segment.name,
         segment.content_type or "text/plain",
