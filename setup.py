@@ -72,6 +72,7 @@ setup(
         "numpy>=1.26",
         "orjson>=3.10",
         "prometheus-client>=0.20",
+        "pysimdjson>=7.0.2",
         "tensorflow>=2.16",
         "tomli>=2; python_version < '3.11'",
         "treq>=24.9",

@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Before TensorFlow is first imported: it writes to stderr what it was built with.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-
 # How long an example takes says how busy the machine is.
-settings.register_profile("txinfer", deadline=None)
+settings.register_profile(
+    "txinfer", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("txinfer")
 
 

@@ -17,7 +17,8 @@ from twisted.web.server import Site
 from tests.test_native import COLUMNS, METHODS, ROWS, Bench, signature
 from tests.web_client import Answer, WebClient
 from txinfer.codings import STEP, WORTH_PACKING
-from txinfer.tensors import Array, Tensors, TensorSpec
+from txinfer.limits import CallLimits
+from txinfer.tensors import Array, Signature, Tensors, TensorSpec
 from txinfer.web import Root
 
 NPY, NPZ = "application/x-npy", "application/x-npz"
@@ -161,8 +162,7 @@ def test_bfloat16_is_given_as_float32() -> None:
         return {"y": tensors["x"]}
 
     spec = TensorSpec("bfloat16", BFLOAT16, (None,))
-    method = signature({}, {})
-    method.inputs["x"] = method.outputs["y"] = spec  # type: ignore[index]
+    method = Signature({"x": spec}, {"y": spec})
     bench = Asking(methods={"serving_default": (method, same_again)})
     bench.load()
     assert same(bench.array("/", {"x": [0.5]}), "float32", [0.5])
@@ -314,3 +314,28 @@ def test_what_a_site_compresses_is_left_to_it(bench: Asking) -> None:
     client = WebClient(root, Site(root, reactor=Clock()))
     answer = client.get("/", Accept_Encoding="gzip")
     assert json.loads(answer.body)
+
+
+# Limits
+
+
+@pytest.mark.parametrize("value", [[{"n": 3}] * 4, {"n": [3] * 4}, {"n": 12}])
+def test_an_answer_in_json_has_as_many_elements_as_the_limit(value: Any) -> None:
+    for most, status in ((12, 200), (11, 413)):
+        limits = CallLimits(output_elements=most, tensor_size=1)
+        bench = Asking(methods=METHODS_HERE, limits=limits)
+        bench.load()
+        answer = bench.ask("/ramp", value)
+        assert answer.status == status
+    assert answer.error == "output 'y': the answer would have more than 11 elements"
+
+
+@pytest.mark.parametrize("value", [[{"n": 3}] * 4, {"n": [3] * 4}, {"n": 12}])
+def test_an_answer_in_arrays_has_as_many_bytes_as_the_limit(value: Any) -> None:
+    for most, status in ((48, 200), (47, 413)):
+        limits = CallLimits(output_elements=1, tensor_size=most)
+        bench = Asking(methods=METHODS_HERE, limits=limits)
+        bench.load()
+        answer = bench.ask("/ramp", value, Accept=NPY)
+        assert answer.status == status
+    assert answer.error == "output 'y': the answer would have more than 47 bytes"

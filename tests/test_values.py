@@ -7,29 +7,16 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from tests.memory import spec as plain_spec
+from tests.arrays import FLOATS, INTEGERS, TYPES, arrays, same, spec
 from txinfer.errors import InvalidBody, InvalidInput
-from txinfer.tensors import Array, Shape, TensorSpec
-from txinfer.values import MAX_RANK, conform, depth, dumps, jsonable, loads, parse
-
-SIGNED = ["int8", "int16", "int32", "int64"]
-UNSIGNED = ["uint8", "uint16", "uint32", "uint64"]
-INTEGERS = SIGNED + UNSIGNED
-FLOATS = ["bfloat16", "float16", "float32", "float64"]
-TYPES = [*INTEGERS, *FLOATS, "bool", "string"]
+from txinfer.jsonout import jsonable
+from txinfer.tensors import MAX_RANK, Array, Shape, TensorSpec
+from txinfer.values import conform, depth, dumps, loads, parse
 
 ANY: Shape | None = None
-
-
-def spec(type: str, shape: Shape | None = ANY) -> TensorSpec:
-    """A spec, by default of unknown rank."""
-    if type == "bfloat16":
-        return TensorSpec(type, np.dtype(ml_dtypes.bfloat16), shape)
-    return plain_spec(type, shape)
 
 
 def read(type: str, value: object, shape: Shape | None = ANY) -> Array:
@@ -46,12 +33,6 @@ def refusal(type: str, value: object, shape: Shape | None = ANY) -> InvalidInput
         parse("x", spec(type, shape), value)
     assert caught.value.input == "x"
     return caught.value
-
-
-def text(type: str, array: object) -> bytes:
-    """The JSON of an array."""
-    wanted = spec(type)
-    return dumps(jsonable(wanted, np.asarray(array, wanted.dtype)))
 
 
 # JSON
@@ -223,7 +204,6 @@ def test_integers_are_exact_beyond_doubles(type: str) -> None:
         assert refusal(type, value).why == "expected a string, got an integer"
     else:
         assert read(type, value).tolist() == value
-        assert text(type, [value]) == b"[9007199254740993]"
 
 
 @pytest.mark.parametrize("type", INTEGERS)
@@ -378,130 +358,6 @@ def test_errors_do_not_echo_values() -> None:
     for type in TYPES:
         for value in (["secret", ["secret"]], {"secret": "secret"}, {"b64": "secret"}):
             assert "secret" not in str(refusal(type, value))
-
-
-# Out
-
-
-@pytest.mark.parametrize(
-    ("type", "value", "json"),
-    [
-        ("float16", 0.1, b"0.1"),
-        ("float16", 65504, b"65500.0"),
-        ("float16", 6e-8, b"6e-8"),
-        ("bfloat16", 0.1, b"0.1"),
-        ("bfloat16", 3.3895313892515355e38, b"3.39e+38"),
-        ("float32", 0.1, b"0.1"),
-        ("float32", 16777216, b"16777216.0"),
-        ("float32", 1e-45, b"1e-45"),
-        ("float64", 0.1, b"0.1"),
-        ("float64", 5e-324, b"5e-324"),
-    ],
-)
-def test_floats_are_written_in_the_shortest_text_of_their_dtype(
-    type: str, value: float, json: bytes
-) -> None:
-    assert text(type, value) == json
-    assert text(type, [[value]]) == b"[[" + json + b"]]"
-    assert read(type, loads(json)) == np.asarray(value, spec(type).dtype)
-
-
-@pytest.mark.parametrize("type", FLOATS)
-def test_there_is_null_for_what_json_has_no_number_for(type: str) -> None:
-    for value in (math.nan, math.inf, -math.inf):
-        assert text(type, value) == b"null"
-        assert text(type, [1, value]) == b"[1.0,null]"
-
-
-@pytest.mark.parametrize("type", FLOATS)
-def test_the_sign_of_zero_is_kept(type: str) -> None:
-    assert text(type, [0.0, -0.0, 0.0]) == b"[0.0,-0.0,0.0]"
-
-
-def test_booleans_are_written_as_such() -> None:
-    assert text("bool", [True, False]) == b"[true,false]"
-    assert text("bool", True) == b"true"
-
-
-@pytest.mark.parametrize("type", TYPES)
-def test_empty_dimensions_are_empty_lists(type: str) -> None:
-    assert text(type, np.zeros((0, 3))) == b"[]"
-    assert text(type, np.zeros((2, 0))) == b"[[],[]]"
-    assert text(type, np.zeros((2, 0, 3))) == b"[[],[]]"
-
-
-def test_bytes_that_are_not_text_are_written_as_base64() -> None:
-    values = [b"a", "é".encode(), b"\xff", b"\xed\xa0\x80", b"\0", b""]
-    assert loads(text("string", values)) == [
-        "a",
-        "é",
-        {"b64": "/w=="},
-        {"b64": "7aCA"},
-        "\0",
-        "",
-    ]
-    assert text("string", b"\xff") == b'{"b64":"/w=="}'
-
-
-@pytest.mark.parametrize("type", ["int32", "float16", "float32", "bfloat16"])
-def test_arrays_of_any_layout_are_written(type: str) -> None:
-    array = np.arange(24).reshape(2, 3, 4).astype(spec(type).dtype)
-    for view in (array.T, array[:, ::-1, ::2], array[..., 1], array[1]):
-        assert loads(text(type, view)) == view.astype(float).tolist()
-
-
-ELEMENTS: dict[str, Any] = {
-    **{
-        name: st.integers(int(np.iinfo(name).min), int(np.iinfo(name).max))
-        for name in INTEGERS
-    },
-    "float16": st.floats(width=16, allow_nan=False, allow_infinity=False),
-    "bfloat16": st.floats(width=16, allow_nan=False, allow_infinity=False),
-    "float32": st.floats(width=32, allow_nan=False, allow_infinity=False),
-    "float64": st.floats(allow_nan=False, allow_infinity=False),
-    "bool": st.booleans(),
-    "string": st.binary(max_size=8) | st.text(max_size=4).map(str.encode),
-}
-
-
-@st.composite
-def arrays(draw: st.DrawFn) -> tuple[str, Array]:
-    """An array of any dtype and shape, empty ones among them."""
-    type = draw(st.sampled_from(TYPES))
-    shape = draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=3))
-    if shape:
-        # Only where the last dimension is empty does JSON still have the others.
-        shape = (*shape[:-1], draw(st.sampled_from([shape[-1], 0])))
-    size = math.prod(shape)
-    values = draw(st.lists(ELEMENTS[type], min_size=size, max_size=size))
-    array = np.fromiter(values, object, size).astype(spec(type).dtype)
-    return type, array.reshape(shape)
-
-
-def same(left: Array, right: Array) -> bool:
-    """Bit for bit."""
-    if left.dtype != right.dtype or left.shape != right.shape:
-        return False
-    if left.dtype == object:
-        return bool(left.tolist() == right.tolist())
-    return left.tobytes() == right.tobytes()
-
-
-@given(arrays())
-@example(("uint64", np.array([2**64 - 1], np.uint64)))
-@example(("int64", np.array(-(2**63))))
-@example(("float32", np.array(-0.0, np.float32)))
-def test_json_gives_back_every_array(given: tuple[str, Array]) -> None:
-    type, array = given
-    json = dumps(jsonable(spec(type), array))
-    assert same(read(type, loads(json)), array)
-
-
-@pytest.mark.parametrize("type", ["float16", "bfloat16"])
-def test_json_gives_back_every_16_bit_float(type: str) -> None:
-    every = np.arange(2**16, dtype=np.uint16).view(spec(type).dtype)
-    finite = every[np.isfinite(every.astype(np.float32))]
-    assert same(read(type, loads(text(type, finite))), finite)
 
 
 # Python's values

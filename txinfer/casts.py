@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import InvalidInput
+from .leaves import once_rounded
 from .tensors import Array, TensorSpec
-from .values import once_rounded
 
 # What numpy's files have for dtypes of two bytes that numpy does not know.
 TWO_BYTES = np.dtype("V2")

@@ -43,11 +43,32 @@ class InvalidInput(InferenceError):
         self.input = input
         self.index = index
 
+    def at(self, index: tuple[int, ...]) -> InvalidInput:
+        """The same error at another place in the input."""
+        return type(self)(self.why, self.input, index)
+
+
+class InputTooLarge(InvalidInput):
+    """The caller's tensors fit the signature, but not a limit."""
+
+    status = 413
+
 
 class InvalidBody(InferenceError):
     """The request body is not in the form it says it is."""
 
     status = 400
+
+
+class NotJSON(InvalidBody):
+    """The request body is not JSON.
+
+    Args:
+        why: what is wrong with it, and where.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the body is not JSON: {why}")
 
 
 class InputRefused(InferenceError):
@@ -148,6 +169,36 @@ class TooManyParts(InferenceError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the request body has more than {limit} parts")
+
+
+class TooManyElements(InferenceError):
+    """The request body holds more values and names than the server reads.
+
+    Args:
+        limit: the most that it reads of such a body.
+        kind: what such a body is, in words.
+    """
+
+    status = 413
+
+    def __init__(self, limit: int, kind: str = "") -> None:
+        super().__init__(f"the request body has more than {limit} JSON elements{kind}")
+
+
+class AnswerTooLarge(InferenceError):
+    """The call was answered with more than the server writes.
+
+    Args:
+        most: the largest answer, in words.
+        output: the output that went past it.
+    """
+
+    status = 413
+
+    def __init__(self, most: str, output: str) -> None:
+        super().__init__(
+            f"output {clip(output)}: the answer would have more than {most}"
+        )
 
 
 class CallTooLarge(InferenceError):

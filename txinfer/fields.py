@@ -13,8 +13,16 @@ import attrs
 import numpy as np
 
 from .casts import cast
-from .errors import InvalidBody, InvalidInput, UnsupportedMediaType
+from .collecting import no_collecting
+from .counting import check_depth, check_elements
+from .errors import (
+    InvalidBody,
+    InvalidInput,
+    TooManyElements,
+    UnsupportedMediaType,
+)
 from .inputs import check_names
+from .limits import CallLimits
 from .multipart import Part
 from .npy import NPY, read_npy
 from .tensors import Array, Shape, Signature, TensorSpec
@@ -27,14 +35,14 @@ UTF_8 = {"", "utf-8", "utf8", "us-ascii", "ascii"}
 
 
 def columns_of(
-    signature: Signature, parts: Sequence[Part], limit: int
+    signature: Signature, parts: Sequence[Part], limits: CallLimits
 ) -> Mapping[str, object]:
     """The values of a form's parts, by input.
 
     Args:
         signature: of the method that is called.
         parts: all of them, in order.
-        limit: the most bytes that an array may have.
+        limits: how much their JSON may hold, and an array.
 
     Returns:
         For numbers an array, for strings a list (or a single value, where an
@@ -43,18 +51,37 @@ def columns_of(
 
     Raises:
         InvalidInput: naming the input, and which of its parts.
-        TooLarge: an array is larger than ``limit``.
+        TooLarge: an array is larger than a body may be.
+        TooManyElements: their JSON has more values and names than are read.
     """
     named: dict[str, list[Part]] = {}
     for part in parts:
         named.setdefault(part.name, []).append(part)
     check_names(signature, named)
-    return {
-        name: (_texts if spec.type == "string" else _numbers)(
-            name, spec, named[name], limit
-        )
-        for name, spec in signature.inputs.items()
-    }
+    _check_json(signature, parts, limits)
+    with no_collecting:
+        return {
+            name: (_texts if spec.type == "string" else _numbers)(
+                name, spec, named[name], limits.request_size
+            )
+            for name, spec in signature.inputs.items()
+        }
+
+
+def _check_json(
+    signature: Signature, parts: Sequence[Part], limits: CallLimits
+) -> None:
+    """Raise TooManyElements or InvalidBody for what is too much to be parsed."""
+    json = [
+        part.data
+        for part in parts
+        if _is_json(part.type)
+        or (signature.inputs[part.name].type != "string" and part.type != NPY.decode())
+    ]
+    if check_elements(limits, *json):
+        raise TooManyElements(limits.json_elements)
+    for data in json:
+        check_depth(data, limits)
 
 
 def alone(value: object, shape: Shape | None) -> object:

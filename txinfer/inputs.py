@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from .errors import InvalidInput
+from .leaves import Parsed
 from .tensors import Signature
-from .values import Parsed, conform, parse
+from .values import conform, parse
 
 Inputs = Mapping[str, Parsed]
 

@@ -57,6 +57,27 @@ class CallLimits:
     url_count: int = bound(64, "Most URL inputs in one request.")
     # Each part is looked at by itself, which takes some 20 microseconds.
     multipart_parts: int = bound(1000, "Most parts of a multipart/form-data body.")
+    # As many as may wait by default; a call of more would not find room.
+    request_rows: int = bound(16384, "Most rows in one request.")
+    # The deepest value that has a use: 32 dimensions (numpy's, before version 2)
+    # in an object in a list, with an object in it.
+    json_depth: int = bound(
+        64, "Most arrays and objects that are inside each other in JSON."
+    )
+    # What Python objects are made of takes up to 0.3 us and 120 bytes an element.
+    json_elements: int = bound(
+        262_144, "Most values and names in a JSON body, if not all are numbers."
+    )
+    # Numbers go straight into arrays: 0.03 us and 40 bytes an element.
+    json_numbers: int = bound(
+        1_048_576, "Most values in a JSON body, if all are numbers."
+    )
+    # What a request's tensors take beside the body and what it is parsed to.
+    tensor_size: int = bound(
+        64 * MIB, "Most bytes in the tensors of one request, or of its answer."
+    )
+    # Twenty million bytes of text, and some 50 ms to write them.
+    output_elements: int = bound(2_097_152, "Most values in an answer in JSON.")
 
 
 @attrs.frozen(kw_only=True)

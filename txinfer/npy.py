@@ -14,8 +14,7 @@ from math import prod
 import numpy as np
 
 from .errors import InvalidBody, TooLarge
-from .tensors import Array
-from .values import MAX_RANK
+from .tensors import MAX_RANK, Array
 
 NPY = b"application/x-npy"
 

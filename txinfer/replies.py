@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any
 
 import numpy as np
 from twisted.web.iweb import IRequest
 
 from .accept import media_weight, weights
-from .bodies import JSON, Form
-from .errors import NotAcceptable
+from .errors import AnswerTooLarge, NotAcceptable
+from .forms import Asked, Form
+from .jsonout import write
+from .limits import CallLimits
 from .npy import NPY, write_npy
 from .npz import NPZ, write_npz
 from .tensors import Array, Signature, Tensors, TensorSpec
-from .values import dumps, jsonable
 
 Parts = Sequence[Tensors]
+
+JSON = b"application/json"
 
 
 class Kind(Enum):
@@ -71,49 +73,49 @@ def why_not(kind: Kind, signature: Signature) -> str | None:
     return None
 
 
-def written(kind: Kind, form: Form, signature: Signature, parts: Parts) -> bytes:
+def size_of(kind: Kind, outputs: Tensors, limits: CallLimits, before: int = 0) -> int:
+    """How large an answer is so far: in elements as JSON, in bytes as arrays.
+
+    Args:
+        kind: what it is written as.
+        outputs: some of its tensors.
+        limits: how large it may be.
+        before: how large it is without these.
+
+    Raises:
+        AnswerTooLarge: it is larger.
+    """
+    size = before
+    is_json = kind is Kind.JSON
+    most = limits.output_elements if is_json else limits.tensor_size
+    for name, array in outputs.items():
+        size += array.size if is_json else array.nbytes
+        if size > most:
+            words = f"{most} elements" if is_json else f"{most} bytes"
+            raise AnswerTooLarge(words, name)
+    return size
+
+
+def written(kind: Kind, asked: Asked, signature: Signature, parts: Parts) -> bytes:
     """The body of an answer.
 
     Args:
         kind: what it is written as.
-        form: of the request; for ROW and ROWS, parts of a signature with rows
-            have all the same rows in each output.
+        asked: what the request asked for.
         signature: the method's.
-        parts: one, if the form is COLUMNS.
+        parts: one, if the form is COLUMNS; for ROW and ROWS, parts of a signature
+            with rows have all the same rows in each output.
 
     Raises:
         NotAcceptable: there are several results that are not one array.
     """
     if kind is Kind.JSON:
-        if form is Form.COLUMNS:
-            return dumps(columns_out(signature, parts[0]))
-        rows = rows_out(signature, parts)
-        return dumps(rows[0] if form is Form.ROW else rows)
-    tensors = arrays_out(form, signature, parts)
+        return write(signature, parts, asked.form, asked.rows)
+    tensors = arrays_out(asked.form, signature, parts)
     if kind is Kind.NPZ:
         return write_npz(tensors)
     (array,) = tensors.values()
     return write_npy(array)
-
-
-def columns_out(signature: Signature, outputs: Tensors) -> dict[str, Any]:
-    """What :func:`~txinfer.values.dumps` takes for an answer in columns."""
-    specs = signature.outputs.items()
-    return {name: jsonable(spec, outputs[name]) for name, spec in specs}
-
-
-def rows_out(signature: Signature, parts: Parts) -> list[dict[str, Any]]:
-    """What :func:`~txinfer.values.dumps` takes for an answer by examples."""
-    if not signature.by_rows:
-        return [columns_out(signature, outputs) for outputs in parts]
-    rows = []
-    for outputs in parts:
-        columns = columns_out(signature, outputs)
-        rows += [
-            dict(zip(columns, row, strict=True))
-            for row in zip(*columns.values(), strict=True)
-        ]
-    return rows
 
 
 def arrays_out(form: Form, signature: Signature, parts: Parts) -> Tensors:

@@ -1,14 +1,7 @@
 """The native dialect: each method is a JSON function.
 
 ``GET /`` lists the methods, ``GET /NAME`` gives one, ``POST /NAME`` calls one,
-``POST /`` calls ``serving_default``. A call comes in one of three forms and is
-answered in the same:
-
-* columns: an object of whole inputs, ``{"image": [a, b]}`` -> ``{"names": [x, y]}``
-* a row: an object of one example, ``{"image": a}`` -> ``{"names": x}``
-* rows: a list of such objects -> a list of objects, in order
-
-For a method that does not work by rows an example is a whole call.
+``POST /`` calls ``serving_default``. The forms of a call are in :mod:`..forms`.
 """
 
 from __future__ import annotations
@@ -21,15 +14,16 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
-from ..bodies import Columns, Form, Given, check_rows, given_by, stacked
+from ..bodies import asked_by
 from ..codings import WORTH_PACKING
 from ..errors import InvalidInput, RowsMissing
+from ..forms import Asked, Form
 from ..interfaces import IFetcher, IMethod, IPredictor
 from ..limits import CallLimits
 from ..observe import NOBODY, IObserver
-from ..replies import Kind, Parts, kind_of, written
-from ..tensors import Signature, Tensors, TensorSpec, listed_shape, split
-from ..urls import fill, fill_each
+from ..replies import Kind, Parts, kind_of, size_of, written
+from ..tensors import Tensors, TensorSpec, listed_shape, split
+from ..urls import fill_each
 from ..visits import Visit
 from ..web import new_router, reply, reply_bytes, reply_packed
 
@@ -102,81 +96,81 @@ class Dialect:
     async def _answer(self, request: IRequest, method: IMethod, visit: Visit) -> bytes:
         signature = method.signature
         kind = kind_of(request, signature)
-        given = given_by(request, signature, self.limits, self.batch_transpose)
-        parts = await self._parts(method, given, visit)
-        body = written(kind, given.form, signature, parts)
+        asked = asked_by(
+            request,
+            signature,
+            self.limits,
+            self.batch_transpose,
+            method.direct is not None,
+        )
+        visit.decoded()
+        calls = await self._tensors(asked, visit)
+        parts = await self._predict(method, kind, asked, calls, visit)
+        body = written(kind, asked, signature, parts)
         reply_bytes(request, body, kind.value)
         # Arrays of floats become hardly smaller.
         if len(body) < WORTH_PACKING or kind is not Kind.JSON:
             return body
         return await reply_packed(request, body, self.clock)
 
-    async def _parts(self, method: IMethod, given: Given, visit: Visit) -> Parts:
-        """The outputs for a request: one part, or one after the other."""
-        if given.form is Form.COLUMNS:
-            tensors = await self._tensors(method.signature, given, given.values, visit)
-            return [await visit.predict(method, tensors)]
+    async def _tensors(self, asked: Asked, visit: Visit) -> list[Tensors]:
+        """The arrays of each call, what is behind URLs among them."""
         try:
-            return await self._predict_rows(method, given, visit)
-        except InvalidInput as error:
-            if given.form is Form.ROWS:
-                raise
-            # The caller has sent no list for the row's number to point into.
-            raise InvalidInput(error.why, error.input, error.index[1:]) from None
-
-    async def _tensors(
-        self, signature: Signature, given: Given, columns: Columns, visit: Visit
-    ) -> Tensors:
-        inputs = given.parse(signature, columns)
-        visit.decoded()
-        tensors = await fill(inputs, self.fetcher, self.limits, visit.client)
-        visit.fetched(inputs)
-        return tensors
-
-    async def _predict_rows(self, method: IMethod, given: Given, visit: Visit) -> Parts:
-        """Answer examples: in one call if the method is batched, else one by one."""
-        signature, rows = method.signature, given.values
-        check_rows(signature, rows)
-        if method.direct is None and rows:
-            columns = stacked(signature, rows)
-            tensors = await self._tensors(signature, given, columns, visit)
-            outputs = await visit.predict(method, tensors)
-            if has_rows(outputs, len(rows)):
-                return [outputs]
-            # It has just been found out that the method must be called directly.
-            calls = split(tensors, [1] * len(rows))
-        else:
-            calls = await self._calls(signature, given, visit)
-        parts = []
-        for number, call in enumerate(calls):
-            try:
-                parts.append(await visit.predict(method, call))
-            except InvalidInput as error:
-                raise in_row(error, number, signature) from None
-            if signature.by_rows and not has_rows(parts[-1], 1):
-                raise RowsMissing
-        return parts
-
-    async def _calls(
-        self, signature: Signature, given: Given, visit: Visit
-    ) -> list[Tensors]:
-        """Each example as a call of its own."""
-        calls = []
-        for number, row in enumerate(given.values):
-            columns = stacked(signature, [row]) if signature.by_rows else row
-            try:
-                calls.append(given.parse(signature, columns))
-            except InvalidInput as error:
-                raise in_row(error, number, signature) from None
-        visit.decoded()
-        try:
-            tensors = await fill_each(calls, self.fetcher, self.limits, visit.client)
+            calls = await fill_each(
+                asked.calls, self.fetcher, self.limits, visit.client
+            )
         except InvalidInput as error:
             number, *index = error.index
-            inner = InvalidInput(error.why, error.input, tuple(index))
-            raise in_row(inner, number, signature) from None
-        visit.fetched(*calls)
-        return tensors
+            raise asked.placed(error.at(tuple(index)), number) from None
+        visit.fetched(*asked.calls)
+        return calls
+
+    async def _predict(
+        self,
+        method: IMethod,
+        kind: Kind,
+        asked: Asked,
+        calls: list[Tensors],
+        visit: Visit,
+    ) -> Parts:
+        """The outputs for a request: one part, or one after the other."""
+        if asked.apart:
+            return await self._predict_each(method, kind, asked, calls, visit)
+        try:
+            outputs = await visit.predict(method, calls[0])
+        except InvalidInput as error:
+            raise asked.placed(error) from None
+        if asked.form is Form.ROWS and not has_rows(outputs, asked.rows):
+            # It has just been found out that the method must be called directly.
+            calls = split(calls[0], [1] * asked.rows)
+            asked = asked._replace(apart=True, wrapped=True)
+            return await self._predict_each(method, kind, asked, calls, visit)
+        if asked.wrapped and not has_rows(outputs, 1):
+            raise RowsMissing
+        size_of(kind, outputs, self.limits)
+        return [outputs]
+
+    async def _predict_each(
+        self,
+        method: IMethod,
+        kind: Kind,
+        asked: Asked,
+        calls: list[Tensors],
+        visit: Visit,
+    ) -> Parts:
+        """The outputs for one example after the other."""
+        parts = []
+        size = 0
+        for number, call in enumerate(calls):
+            try:
+                outputs = await visit.predict(method, call)
+            except InvalidInput as error:
+                raise asked.placed(error, number) from None
+            if asked.wrapped and not has_rows(outputs, 1):
+                raise RowsMissing
+            size = size_of(kind, outputs, self.limits, size)
+            parts.append(outputs)
+        return parts
 
 
 # Translations
@@ -201,12 +195,6 @@ def _listed_specs(specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
         }
         for name, spec in specs.items()
     }
-
-
-def in_row(error: InvalidInput, number: int, signature: Signature) -> InvalidInput:
-    """The error of an example that was called alone, with its place in the list."""
-    inner = error.index[1:] if signature.by_rows else error.index
-    return InvalidInput(error.why, error.input, (number, *inner))
 
 
 def has_rows(outputs: Tensors, count: int) -> bool:
