@@ -172,6 +172,12 @@ def test_an_encrypted_file_is_refused() -> None:
     assert why(bytes(data)) == ".npz: only what numpy writes itself is taken"
 
 
+def test_a_file_is_as_long_as_it_says() -> None:
+    data = bytearray(compressed(x=np.zeros(1)))
+    data[data.rindex(b"PK\1\2") + 24] += 1
+    assert why(bytes(data)) == ".npz: a file is not as long as it says"
+
+
 def test_a_wrong_checksum_is_found() -> None:
     data = bytearray(zipped([("x.npy", write_npy(np.zeros(10)))]))
     data[60 + 128] ^= 1

@@ -73,6 +73,8 @@ def read_npz(
                 left -= len(file)
                 if left < 0:
                     raise TooLarge(limit)
+                if len(file) != member.file_size:
+                    raise InvalidBody(".npz: a file is not as long as it says")
                 arrays[name] = read_npy(file, limit)
             return arrays
     except BROKEN:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.hostile.cases import CASES, CLOSED, Case, post
+from tests.hostile.cases import CASES
 from tests.hostile.conftest import Target
+from tests.hostile.wire import CLOSED, Case, post
 
 
 def send(wire: socket.socket, case: Case) -> None:

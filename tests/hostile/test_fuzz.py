@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hostile.cases import CASES, Case
+from tests.hostile.cases import CASES
 from tests.hostile.fuzz import Victim, attacks
+from tests.hostile.wire import Case
 from tests.web_client import Connection
 
 

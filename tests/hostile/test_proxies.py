@@ -17,8 +17,9 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.hostile.cases import CASES, Case, post
+from tests.hostile.cases import CASES
 from tests.hostile.conftest import PATIENCE, Target
+from tests.hostile.wire import Case, post
 
 NGINX = """
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
