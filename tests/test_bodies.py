@@ -327,6 +327,22 @@ def test_an_archive_may_not_become_larger_than_a_body(bench: Uploads) -> None:
     assert text == f"the request body is larger than {LIMIT} bytes"
 
 
+def test_an_array_may_not_become_larger_than_tensors_may_be() -> None:
+    limits = CallLimits(request_size=LIMIT, tensor_size=4000)
+    bench = Uploads(methods=MORE_METHODS, limits=limits)
+    bench.load()
+    text = "input 'x': more bytes of tensors than one request may have"
+    for size, status in ((500, 200), (501, 413)):
+        array = np.zeros((size, 2), np.int8)
+        answer = bench.send("/double", npy(array), NPY)
+        assert answer.status == status
+        form_answer = bench.send("/double", form(("x", npy(array), NPY)), FORM)
+        assert form_answer.status == status
+    assert answer.error == form_answer.error == text
+    archive = npz(vector=np.zeros((300, 2), np.int8), weight=np.zeros(300, np.int8))
+    assert bench.error("/", archive, NPZ, 413).startswith("input 'weight': more bytes")
+
+
 # Forms
 
 

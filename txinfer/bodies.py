@@ -12,7 +12,7 @@ from functools import partial
 
 from twisted.web.iweb import IRequest
 
-from .casts import cast
+from .casts import cast, check_room
 from .errors import InvalidBody, NotJSON, UnsupportedMediaType
 from .fields import alone, check_charset, columns_of
 from .forms import Asked, Form, read_example
@@ -66,9 +66,9 @@ def asked_by(
         except NotJSON as error:
             raise _not_json(error, kind) from None
     if kind == NPY:
-        return asked_by_array(body, signature, limits.request_size)
+        return asked_by_array(body, signature, limits)
     if kind == NPZ:
-        return asked_by_arrays(body, signature, limits.request_size)
+        return asked_by_arrays(body, signature, limits)
     header: bytes = request.getHeader(b"Content-Type")
     if kind == FORM:
         parts = read_parts(body, header, limits.multipart_parts)
@@ -101,22 +101,29 @@ def asked_by_bytes(body: bytes, header: bytes, signature: Signature) -> Asked:
     )
 
 
-def asked_by_array(body: bytes, signature: Signature, limit: int) -> Asked:
+def asked_by_array(body: bytes, signature: Signature, limits: CallLimits) -> Asked:
     """An ``.npy`` file, for the only input."""
     if len(signature.inputs) != 1:
         raise UnsupportedMediaType(
             "only methods with one input take an array; send application/x-npz"
         )
     (name,) = signature.inputs
-    return _of_arrays(signature, {name: read_npy(body, limit)})
+    array = read_npy(body, limits.request_size)
+    return _of_arrays(signature, {name: array}, limits)
 
 
-def asked_by_arrays(body: bytes, signature: Signature, limit: int) -> Asked:
+def asked_by_arrays(body: bytes, signature: Signature, limits: CallLimits) -> Asked:
     """An ``.npz`` archive, with an array for each input."""
-    return _of_arrays(signature, read_npz(body, partial(check_names, signature), limit))
+    arrays = read_npz(body, partial(check_names, signature), limits.request_size)
+    return _of_arrays(signature, arrays, limits)
 
 
-def _of_arrays(signature: Signature, arrays: Mapping[str, Array]) -> Asked:
+def _of_arrays(
+    signature: Signature, arrays: Mapping[str, Array], limits: CallLimits
+) -> Asked:
+    room = limits.tensor_size
+    for name, spec in signature.inputs.items():
+        room = check_room(name, spec, arrays[name].size, room)
     columns = {
         name: cast(name, spec, arrays[name]) for name, spec in signature.inputs.items()
     }

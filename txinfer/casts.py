@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import InvalidInput
+from .errors import InputTooLarge, InvalidInput
 from .leaves import once_rounded
 from .tensors import Array, TensorSpec
 
@@ -41,6 +41,20 @@ def cast(name: str, spec: TensorSpec, array: Array) -> Array:
     return np.require(array, spec.dtype, "A")
 
 
+def check_room(name: str, spec: TensorSpec, elements: int, room: int) -> int:
+    """What is left of so many bytes if the spec's dtype takes this many elements.
+
+    Asked before a cast: an array may become eight times as large by it.
+
+    Raises:
+        InputTooLarge: less than nothing is left.
+    """
+    room -= elements * spec.dtype.itemsize
+    if room < 0:
+        raise InputTooLarge("more bytes of tensors than one request may have", name)
+    return room
+
+
 def _kinds(spec: TensorSpec) -> str:
     """The kinds of dtypes (``numpy.dtype.kind``) that are taken for a spec's."""
     if spec.type == "string":
@@ -61,7 +75,10 @@ def _ints(name: str, spec: TensorSpec, array: Array) -> Array:
 
 def _floats(name: str, spec: TensorSpec, array: Array) -> Array:
     if spec.type == "bfloat16":
-        array = once_rounded(array.astype(np.float64), spec)
+        if np.can_cast(array.dtype, np.float32):
+            array = array.astype(np.float32)
+        else:
+            array = once_rounded(array.astype(np.float64), spec)
     with np.errstate(over="ignore"):
         narrow = array.astype(spec.dtype)
     _refuse_if_any(name, spec, np.isfinite(array) & ~np.isfinite(narrow))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 import numpy as np
 
-from .casts import cast
+from .casts import cast, check_room
 from .collecting import no_collecting
 from .counting import check_depth, check_elements
 from .errors import (
@@ -62,7 +62,7 @@ def columns_of(
     with no_collecting:
         return {
             name: (_texts if spec.type == "string" else _numbers)(
-                name, spec, named[name], limits.request_size
+                name, spec, named[name], limits
             )
             for name, spec in signature.inputs.items()
         }
@@ -99,7 +99,9 @@ def check_charset(media_type: str, charset: str) -> None:
         raise UnsupportedMediaType("text must be in UTF-8")
 
 
-def _texts(name: str, spec: TensorSpec, parts: Sequence[Part], limit: int) -> object:
+def _texts(
+    name: str, spec: TensorSpec, parts: Sequence[Part], limits: CallLimits
+) -> object:
     """The values of an input of strings."""
     values = [_text(name, number, part) for number, part in enumerate(parts)]
     if _is_whole(spec, [depth(value) for value in values]):
@@ -115,14 +117,18 @@ def _text(name: str, number: int, part: Part) -> object:
     return _json(name, number, part) if _is_json(part.type) else part.data
 
 
-def _numbers(name: str, spec: TensorSpec, parts: Sequence[Part], limit: int) -> object:
+def _numbers(
+    name: str, spec: TensorSpec, parts: Sequence[Part], limits: CallLimits
+) -> object:
     """The values of an input of numbers or booleans, as an array."""
     values = [
-        _array(name, number, part, limit)
+        _array(name, number, part, limits.request_size)
         if part.type == NPY.decode()
         else _json(name, number, part)
         for number, part in enumerate(parts)
     ]
+    elements = sum(v.size for v in values if isinstance(v, np.ndarray))
+    check_room(name, spec, elements, limits.tensor_size)
     ranks = [v.ndim if isinstance(v, np.ndarray) else depth(v) for v in values]
     if _is_whole(spec, ranks):
         return _fitted(name, spec, values[0])
