@@ -20,6 +20,7 @@ FLOORS = [
         "rates",
         "accept",
         "collecting",
+        "images",
         "least",
         "wheel",
         "delivery",
@@ -37,6 +38,7 @@ FLOORS = [
     {
         "interfaces",
         "leaves",
+        "bounds",
         "counting",
         "regular",
         "lookup",

@@ -25,6 +25,7 @@ from txinfer.collector import Collector
 from txinfer.errors import FetchFailed, InputRefused, ModelFailed
 from txinfer.interfaces import IFetcher
 from txinfer.limits import CallLimits
+from txinfer.madeup import png
 from txinfer.metrics import Metrics
 from txinfer.models import Servable
 from txinfer.policy import BatchPolicy
@@ -851,3 +852,51 @@ def test_it_works_under_any_path_of_any_site(bench: Bench, base: str) -> None:
     bench.threads.finish()
     assert connection.answer().value == {"out": "A"}
     assert client.ask("PUT", base).status == 405
+
+
+# Limits
+
+
+def limited(**limits: Any) -> Bench:
+    fetcher = Shelf({"http://a": png(4, 0)})
+    return Bench(
+        fetcher=fetcher, limits=CallLimits(request_size=LIMIT, **limits)
+    ).load()
+
+
+PNG = {"b64": base64.b64encode(png(4, 0)).decode()}
+
+
+@pytest.mark.parametrize("image", [PNG, A])
+@pytest.mark.parametrize(
+    ("path", "form", "place"),
+    [
+        ("/upper", lambda image: {"text": ["", image]}, "[1]"),
+        ("/upper", lambda image: {"text": image}, ""),
+        ("/upper", lambda image: [{"text": ""}, {"text": image}], "[1]"),
+        ("/upper_any", lambda image: {"text": [["", image]]}, "[0][1]"),
+        ("/upper_any", lambda image: [{"text": ""}, {"text": ["", image]}], "[1][1]"),
+    ],
+)
+def test_an_image_that_is_too_large_is_refused_by_input_and_index(
+    image: object, path: str, form: Any, place: str
+) -> None:
+    value = form(image)
+    assert limited(image_pixels=16).call(path, value)
+    text = limited(image_pixels=15).refuse(path, value, 413)
+    assert text == (
+        f"input 'text'{place}: an image of more than 15 pixels, or too long a header"
+    )
+
+
+def test_tensors_that_are_too_large_are_refused_by_input() -> None:
+    assert limited(tensor_size=32).call("/", COLUMNS)
+    text = limited(tensor_size=31).refuse("/", COLUMNS, 413)
+    assert text == "input 'weight': more than 31 bytes of tensors in one request"
+
+
+@pytest.mark.parametrize("value", [COLUMNS, ROWS])
+def test_a_request_has_so_many_rows_and_no_more(value: object) -> None:
+    assert limited(request_rows=2).call("/", value)
+    text = limited(request_rows=1).refuse("/", value, 413)
+    assert text.endswith("more than 1 rows in one request")

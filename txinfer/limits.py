@@ -76,6 +76,10 @@ class CallLimits:
     tensor_size: int = bound(
         64 * MIB, "Most bytes in the tensors of one request, or of its answer."
     )
+    # As RGB 150 MB. The largest cameras in telephones have 48 million pixels.
+    image_pixels: int = bound(
+        50_000_000, "Most pixels that an image may have, all its frames together."
+    )
     # Twenty million bytes of text, and some 50 ms to write them.
     output_elements: int = bound(2_097_152, "Most values in an answer in JSON.")
 

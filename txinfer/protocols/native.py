@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
 from ..bodies import asked_by
+from ..bounds import check_calls
 from ..codings import WORTH_PACKING
 from ..errors import InvalidInput, RowsMissing
 from ..forms import Asked, Form
@@ -22,7 +23,7 @@ from ..interfaces import IFetcher, IMethod, IPredictor
 from ..limits import CallLimits
 from ..observe import NOBODY, IObserver
 from ..replies import Kind, Parts, kind_of, size_of, written
-from ..tensors import Tensors, TensorSpec, listed_shape, split
+from ..tensors import Signature, Tensors, TensorSpec, listed_shape, split
 from ..urls import fill_each
 from ..visits import Visit
 from ..web import new_router, reply, reply_bytes, reply_packed
@@ -104,7 +105,7 @@ class Dialect:
             method.direct is not None,
         )
         visit.decoded()
-        calls = await self._tensors(asked, visit)
+        calls = await self._tensors(signature, asked, visit)
         parts = await self._predict(method, kind, asked, calls, visit)
         body = written(kind, asked, signature, parts)
         reply_bytes(request, body, kind.value)
@@ -113,12 +114,15 @@ class Dialect:
             return body
         return await reply_packed(request, body, self.clock)
 
-    async def _tensors(self, asked: Asked, visit: Visit) -> list[Tensors]:
+    async def _tensors(
+        self, signature: Signature, asked: Asked, visit: Visit
+    ) -> list[Tensors]:
         """The arrays of each call, what is behind URLs among them."""
         try:
             calls = await fill_each(
                 asked.calls, self.fetcher, self.limits, visit.client
             )
+            check_calls(signature, calls, self.limits)
         except InvalidInput as error:
             number, *index = error.index
             raise asked.placed(error.at(tuple(index)), number) from None

@@ -1,0 +1,49 @@
+"""What the tensors of one request may hold, however they came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .errors import InputTooLarge
+from .images import announced
+from .limits import CallLimits
+from .tensors import Array, Signature, Tensors
+
+
+def check_calls(
+    signature: Signature, calls: Sequence[Tensors], limits: CallLimits
+) -> None:
+    """See whether the calls of a request are within its limits.
+
+    Args:
+        signature: the method's.
+        calls: the tensors of each, complete.
+        limits: how many rows, bytes, and pixels in each image there may be.
+
+    Raises:
+        InputTooLarge: naming the input; the index begins with the call's number.
+    """
+    size = 0
+    for number, tensors in enumerate(calls):
+        for name, array in tensors.items():
+            if signature.by_rows and len(array) > limits.request_rows:
+                why = f"more than {limits.request_rows} rows in one request"
+                raise InputTooLarge(why, name, (number,))
+            size += array.nbytes
+            if array.dtype == object:
+                size += sum(map(len, array.flat))
+            if size > limits.tensor_size:
+                why = f"more than {limits.tensor_size} bytes of tensors in one request"
+                raise InputTooLarge(why, name, (number,))
+            if array.dtype == object:
+                _check_images(name, array, number, limits.image_pixels)
+
+
+def _check_images(name: str, array: Array, number: int, most: int) -> None:
+    for position, value in enumerate(array.flat):
+        if announced(value) > most:
+            index = np.unravel_index(position, array.shape) if array.shape else ()
+            why = f"an image of more than {most} pixels, or too long a header"
+            raise InputTooLarge(why, name, (number, *map(int, index)))
