@@ -34,6 +34,7 @@ FLOORS = [
         "headers",
         "codings",
         "policy",
+        "files",
     },
     {
         "interfaces",

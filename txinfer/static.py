@@ -1,109 +1,214 @@
 """Files under one folder, and nothing outside it.
 
 :class:`twisted.web.static.File` follows symlinks, lists folders, serves dot
-files, answers any number of ranges and fails on ``%00``. This one does not.
+files, answers any number of ranges, sends what was appended to a file meanwhile,
+and fails on ``%00``. This one does not.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+from typing import Any
 
-from twisted.python.filepath import FilePath
-from twisted.web import static
+from twisted.internet.interfaces import IPullProducer
+from twisted.web.http import datetimeToString, stringToDatetime
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource, Resource
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
 
+from .files import Entry, content_type, open_below
 from .web import ErrorResource, is_utf8
+
+INDEX = b"index.html"
 
 # One range, in either form of RFC 9110, section 14.1.2.
 RANGE = re.compile(rb"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 
+# What is read at a time, in bytes: as much as a transport buffers before it says
+# that it has enough.
+CHUNK = 65536
 
-class StaticFiles(static.File):
-    """A folder with ``index.html`` for each folder in it, or one file of it.
+MISSING = ErrorResource(404, "no such file")
+BUSY = ErrorResource(503, "too many files are open")
+
+
+class StaticFiles(Resource):
+    """A folder with ``index.html`` for each folder in it, or one file.
 
     Args:
-        path: the file or folder.
-        root: the folder that nothing outside of is served; ``path`` by default.
+        path: the file or folder. If it is a symlink it may be changed to lead
+            elsewhere at any time.
     """
 
-    indexNames = ["index.html"]  # noqa: RUF012
-    childNotFound: Resource = ErrorResource(404, "no such file")  # type: ignore[assignment]
-    forbidden: Resource = ErrorResource(404, "no such file")  # type: ignore[assignment]
+    isLeaf = True
 
-    def __init__(self, path: str, root: str | None = None) -> None:
-        super().__init__(path, defaultType="application/octet-stream")
-        self.root = os.path.realpath(path if root is None else root)
-
-    def createSimilarFile(self, path: str) -> StaticFiles:
-        """A file below this one, held in by the same root."""
-        return StaticFiles(path, self.root)
-
-    def getChild(self, path: bytes, request: IRequest) -> IResource:
-        """The file of that name, if it is one to be served."""
-        if path.startswith(b".") or b"\0" in path or b"/" in path:
-            return self.childNotFound
-        if not is_utf8([path]):
-            return self.childNotFound
-        child: IResource = super().getChild(path, request)
-        if isinstance(child, StaticFiles) and not child.is_inside():
-            return self.childNotFound
-        return child
-
-    def is_inside(self) -> bool:
-        """Whether this is below the root once all symlinks are followed."""
-        real = os.path.realpath(self.path)
-        return os.path.commonpath([real, self.root]) == self.root
-
-    def directoryListing(self) -> Resource:
-        """Folders are not listed."""
-        return self.childNotFound
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
 
     def render(self, request: IRequest) -> bytes | int:
         """Answer GET and HEAD; a folder without its slash is sent to it."""
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"Allow", b"GET, HEAD")
             return ErrorResource(405, "a file is read with GET").render(request)
-        if FilePath(self.path).isdir():
-            return self._add_slash(request)
-        if not os.path.isfile(self.path):
-            # Opening a pipe would block.
-            return ErrorResource(404, "no such file").render(request)
-        request.setHeader(b"X-Content-Type-Options", b"nosniff")
-        if not self._clear_range(request):
-            return self._no_such_range(request)
-        answer: bytes | int = self.render_GET(request)
-        return answer
+        names = _names(request.postpath)
+        if names is None:
+            return MISSING.render(request)
+        try:
+            entry = open_below(self._path, names)
+        except OSError as error:
+            full = error.errno in (errno.EMFILE, errno.ENFILE)
+            return (BUSY if full else MISSING).render(request)
+        if entry.is_file:
+            return _answer(request, entry, names[-1] if names else self._path)
+        entry.close()
+        if entry.is_folder and request.postpath[-1:] != [b""]:
+            return _add_slash(request)
+        return MISSING.render(request)
 
-    def _clear_range(self, request: IRequest) -> bool:
-        """Leave one well-formed range in the request, or none.
 
-        Ignoring a Range is always allowed (RFC 9110, section 14.2).
+def _names(segments: list[bytes]) -> list[str] | None:
+    """The names on the way to a file; None if there can be no such one."""
+    if segments and not segments[-1]:
+        segments = [*segments[:-1], INDEX]
+    if not is_utf8(segments):
+        return None
+    for name in segments:
+        if not name or name.startswith(b".") or b"\0" in name or b"/" in name:
+            return None
+    return [name.decode() for name in segments]
 
-        Returns:
-            Whether the file has any of it.
-        """
-        asked = request.getHeader(b"Range")
-        request.requestHeaders.removeHeader(b"Range")
-        match = RANGE.fullmatch(asked or b"")
-        if match is None or request.getHeader(b"If-Range") is not None:
-            return True
-        size = os.path.getsize(self.path)
-        start, end, suffix = match.groups()
-        first = max(0, size - int(suffix)) if suffix else int(start)
-        last = int(end) if end else size - 1
-        if end and last < first:
-            return True
-        request.requestHeaders.setRawHeaders(b"Range", [b"bytes=%d-%d" % (first, last)])
-        return first < size
 
-    def _no_such_range(self, request: IRequest) -> bytes:
-        size = os.path.getsize(self.path)
-        request.setHeader(b"Content-Range", b"bytes */%d" % size)
+def _add_slash(request: IRequest) -> bytes:
+    location = request.path.rsplit(b"/", 1)[-1] + b"/"
+    # Relative: it is right whatever the site is called outside.
+    request.setHeader(b"Location", b"./" + location)
+    return ErrorResource(301, "a folder's URL ends in a slash").render(request)
+
+
+def _answer(request: Any, entry: Entry, name: str) -> bytes | int:
+    """Send a file, or a range of it, or that the client has it; then close it."""
+    for header, value in (
+        (b"ETag", entry.tag),
+        (b"Last-Modified", datetimeToString(entry.modified)),
+        (b"Accept-Ranges", b"bytes"),
+        # Ask each time: a page that is changed is seen to have changed.
+        (b"Cache-Control", b"no-cache"),
+        (b"X-Content-Type-Options", b"nosniff"),
+    ):
+        request.setHeader(header, value)
+    if _has_it(request, entry):
+        entry.close()
+        request.setResponseCode(304)
+        request.finish()
+        return NOT_DONE_YET
+    part = _part(request, entry)
+    if part and part[0] >= entry.size:
+        entry.close()
+        request.setHeader(b"Content-Range", b"bytes */%d" % entry.size)
         return ErrorResource(416, "the file has no such range").render(request)
+    first, end = part or (0, entry.size)
+    if part:
+        request.setResponseCode(206)
+        place = (first, end - 1, entry.size)
+        request.setHeader(b"Content-Range", b"bytes %d-%d/%d" % place)
+    request.setHeader(b"Content-Type", content_type(name).encode())
+    request.setHeader(b"Content-Length", b"%d" % (end - first))
+    _Sending(request, entry, first, end).begin()
+    return NOT_DONE_YET
 
-    def _add_slash(self, request: IRequest) -> bytes:
-        location = request.path.rsplit(b"/", 1)[-1] + b"/"
-        request.setHeader(b"Location", b"./" + location)
-        return ErrorResource(301, "a folder's URL ends in a slash").render(request)
+
+def _has_it(request: IRequest, entry: Entry) -> bool:
+    """Whether the client's copy is as good (RFC 9110, sections 13.1.2 and 13.1.3)."""
+    tags = request.requestHeaders.getRawHeaders(b"If-None-Match")
+    if tags is not None:
+        given = {tag.strip().removeprefix(b"W/") for tag in b",".join(tags).split(b",")}
+        return entry.tag in given or given == {b"*"}
+    try:
+        since: int = stringToDatetime(request.getHeader(b"If-Modified-Since") or b"")
+    except (ValueError, LookupError, OverflowError):
+        # Not there, or no date.
+        return False
+    return entry.modified <= since
+
+
+def _part(request: IRequest, entry: Entry) -> tuple[int, int] | None:
+    """The first byte of the range that is wanted, and the one after its last.
+
+    Returns:
+        None if all is wanted, or something else than one range: ignoring that is
+        always allowed (RFC 9110, section 14.2). The first byte may not exist.
+    """
+    match = RANGE.fullmatch(request.getHeader(b"Range") or b"")
+    if match is None or request.method != b"GET":
+        return None
+    if request.getHeader(b"If-Range") not in (None, entry.tag):
+        return None
+    start, stop, suffix = match.groups()
+    if suffix:
+        return max(0, entry.size - int(suffix)), entry.size
+    first, end = int(start), int(stop) + 1 if stop else entry.size
+    return None if stop and end <= first else (first, min(end, entry.size))
+
+
+@implementer(IPullProducer)
+class _Sending:
+    """Sends bytes of a file as they are asked for, and closes it at the end.
+
+    Args:
+        request: whose head is set.
+        entry: the file.
+        first: the position of the first byte.
+        end: that of the first one not sent.
+    """
+
+    def __init__(self, request: Any, entry: Entry, first: int, end: int) -> None:
+        self._request = request
+        self._entry = entry
+        self._next = first
+        self._end = end
+        self._open = True
+
+    def begin(self) -> None:
+        """Send, or say at once that nothing is to be sent."""
+        request = self._request
+        # Whatever ends the request closes the file.
+        request.notifyFinish().addBoth(self._close)
+        if self._next == self._end or request.method == b"HEAD":
+            request.finish()
+        else:
+            request.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        """Send the next bytes."""
+        if not self._open:
+            return
+        request = self._request
+        try:
+            data = self._read()
+        except OSError:
+            data = b""
+        if not data:
+            # The file has become shorter. More was promised: cut it off.
+            request.unregisterProducer()
+            request.loseConnection()
+            return
+        self._next += len(data)
+        request.write(data)
+        if self._next == self._end and self._open:
+            request.unregisterProducer()
+            request.finish()
+
+    def stopProducing(self) -> None:
+        """The client is gone; the request says so too."""
+
+    def _read(self) -> bytes:
+        count = min(CHUNK, self._end - self._next)
+        return os.pread(self._entry.fd, count, self._next)
+
+    def _close(self, _: object) -> None:
+        self._open = False
+        self._entry.close()
