@@ -65,7 +65,7 @@ def test_json_is_taken(document: bytes) -> None:
 
 @pytest.mark.parametrize("document", NO, ids=short)
 def test_what_is_not_json_is_refused(document: bytes) -> None:
-    with pytest.raises(NotJSON, match="^the body is not JSON: ") as caught:
+    with pytest.raises(NotJSON, match=r"^the body is not JSON: ") as caught:
         loads(document)
     assert caught.value.status == 400
     for signed in SIGNATURES:
