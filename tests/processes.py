@@ -104,6 +104,7 @@ class ServerProcess:
         options: of the server.
         command: what takes the options.
         listening: the options that make it listen at a free port.
+        pass_fds: open files that it inherits.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class ServerProcess:
         *options: str,
         command: Sequence[str] = (*TXINFER, "serve"),
         listening: Sequence[str] = ("--port", "0"),
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self._output = tempfile.NamedTemporaryFile()
         self.process = subprocess.Popen(
@@ -119,6 +121,7 @@ class ServerProcess:
             cwd=ROOT,
             stdout=self._output,
             stderr=subprocess.STDOUT,
+            pass_fds=pass_fds,
         )
 
     @property
