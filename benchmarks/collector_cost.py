@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from txinfer.collector import Collector
+from txinfer.cost import Cost
 from txinfer.interfaces import IRunnable, IThreads
 from txinfer.observe import Labels
 from txinfer.policy import BatchPolicy
@@ -35,6 +36,9 @@ class Nothing:
 
     labels = Labels(method="nothing")
     direct = None
+
+    def __init__(self) -> None:
+        self.cost = Cost()
 
     def key(self, tensors: Tensors) -> Hashable:
         """All its calls agree."""

@@ -13,9 +13,10 @@ from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from tests.deferreds import reason, result
-from tests.pool import SteppedThreads
+from tests.pool import SteppedThreads, TimedThreads
 from tests.work import LABELS, Work, double
 from txinfer.collector import Collector
+from txinfer.cost import Point
 from txinfer.errors import (
     CallTooLarge,
     DeadlineExceeded,
@@ -241,6 +242,46 @@ def test_a_full_batch_does_not_linger() -> None:
     bench.clock.advance(0.5)
     bench.finish()
     assert work.runs == [2, 1]
+
+
+# Learning
+
+
+def test_a_batch_grows_no_further_than_it_pays() -> None:
+    clock, work = Clock(), Work()
+
+    def seconds(*run: Any) -> float:
+        """Rows cost the same up to eight of them, and more and more beyond."""
+        rows: int = sum(run[-1])
+        return 0.01 + 0.001 * rows + 0.0005 * max(rows - 8, 0) ** 2
+
+    threads = TimedThreads(1, clock, seconds)
+    collector = Collector(threads, clock, BatchPolicy(max_rows=64))
+    answers: list[Tensors] = []
+
+    def ask(outputs: Tensors | None = None) -> None:
+        if outputs is not None:
+            answers.append(outputs)
+        collector.submit(work, {"x": np.zeros(1)}).addCallback(ask)
+
+    for _ in range(100):
+        ask()
+    while len(answers) < 2000:
+        clock.advance(0.001)
+    late = work.runs[-50:]
+    assert late.count(8) > 40
+    assert work.runs[1] == 64, "nothing was known then"
+
+
+def test_a_call_of_many_rows_is_split_as_it_pays() -> None:
+    bench, work = Bench(), Work()
+    for rows, took in ((1, 0.1), (2, 0.11), (4, 0.12), (8, 0.2), (16, 1), (32, 9)):
+        for _ in range(5):
+            work.cost.learn(rows, took, 0.0)
+    call = bench.call(work, *range(24))
+    bench.finish()
+    assert answer(call) == [2.0 * n for n in range(24)]
+    assert work.runs == [8, 8, 8]
 
 
 # Isolation
@@ -685,9 +726,10 @@ def test_the_load_tells_what_waits_and_what_runs() -> None:
     assert (load.wait, load.max_queued_rows) == (0.0, 8)
     bench.clock.advance(1)
     bench.threads.step()
-    # Two rows a second were seen, and three more wait.
+    # Two rows a second were seen, and nothing of the slow method.
     load = bench.collector.load()
-    assert (load.running_since, load.wait) == ((2.0,), 1.5)
+    assert (load.running_since, load.wait) == ((2.0,), 0.5)
+    assert load.costs == {quick.labels: [Point(most=2, rows=2, seconds=1, runs=1)]}
     bench.finish()
     assert bench.collector.load().depths == {}
     assert bench.collector.load().running_since == ()

@@ -16,6 +16,8 @@ FLOORS = [
         "wire",
         "limits",
         "trace",
+        "cost",
+        "overlap",
         "keys",
         "rates",
         "accept",
@@ -68,6 +70,7 @@ FLOORS = [
     {
         "waiting",
         "again",
+        "slots",
         "config",
         "http",
         "inputs",

@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from tests.processes import needed
+from txinfer.cost import Point
 from txinfer.counts import ROWS, SECONDS, Histogram, Window
 from txinfer.exposition import Exposition, text
 from txinfer.families import COUNTERS, GAUGES, HISTOGRAMS
@@ -214,7 +215,13 @@ def test_what_waits_and_runs_is_told_by_method(bench: Bench) -> None:
         },
         running_since=(0.0, 1.0),
         wait=1.5,
+        costs={
+            NAMES._replace(version=9): [Point(1, 1, 0.5, 3), Point(4, 3.5, 0.75, 9)],
+            NAMES._replace(version=4): [Point(1, 1, 9.5, 3)],
+        },
     )
+    assert bench.value("txinfer_learned_run_seconds", **METHOD, rows="1") == 0.5
+    assert bench.value("txinfer_learned_run_seconds", **METHOD, rows="4") == 0.75
     features = {"model": "digits", "method": "features"}
     assert bench.value("txinfer_queue_rows", **METHOD) == 4
     assert bench.value("txinfer_queue_bytes", **METHOD) == 24
@@ -330,7 +337,7 @@ def test_names_and_labels_follow_the_conventions(family: object) -> None:
     assert not re.search(r"_(milliseconds|ms|count|sum|bucket)$", name)
     assert set(labels) <= {
         *("model", "method", "version"),
-        *("status", "phase", "outcome", "reason", "state"),
+        *("status", "phase", "outcome", "reason", "state", "rows"),
     }
 
 

@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from zope.interface import implementer
 
 from tests.web_client import Answer, WebClient
+from txinfer.cost import Point
 from txinfer.guard import Guard
 from txinfer.interfaces import IStatus
 from txinfer.keys import parse_keys
@@ -154,6 +155,7 @@ def test_statistics_show_the_last_batches(bench: Bench) -> None:
         running_since=(100.5,),
         depths={NAMES: Depth(queued_rows=4, queued_bytes=16, running_rows=2)},
         wait=1.25,
+        costs={NAMES: [Point(4, 3.5, 0.5, 9)]},
     )
     assert bench.get("/stats").value == {
         "now": 101,
@@ -166,6 +168,14 @@ def test_statistics_show_the_last_batches(bench: Bench) -> None:
                 "rows": 4,
                 "bytes": 16,
                 "running_rows": 2,
+            }
+        ],
+        "costs": [
+            {
+                **NAMES._asdict(),
+                "sizes": [
+                    {"rows": 3.5, "run_ms": 500.0, "rows_per_second": 7.0, "runs": 9}
+                ],
             }
         ],
         "batches": [

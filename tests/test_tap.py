@@ -66,6 +66,7 @@ def test_the_defaults(model: str) -> None:
         "poll_seconds": 2.0,
         "config": None,
         "batch_size": 32,
+        "session_threads": 1,
         "static_path": None,
         "access_log": None,
         "access_log_format": "json",
@@ -349,11 +350,13 @@ def test_every_option_reaches_the_service(tmp_path: Path) -> None:
         *("--no_cors", "--port", "0", "--port", "tcp:1", "--url_allow", "a.example"),
         *("--url_count", "1", "--url_size", "2", "--url_timeout", "0.5"),
         *("--url_redirects", "0", "--url_concurrent", "3", "--poll_seconds", "0.5"),
+        *("--session_threads", "2"),
     )
     server = makeService(options, MemoryReactorClock())
     inference = server.inference
     assert inference.models == {"gpu": ModelSpec(path, ("gpu",))}
     assert inference.policy.max_rows == 8
+    assert inference._threads == 2
     assert inference.limits.request_size == 9
     assert inference.limits.url_count == 1
     assert inference.batch_transpose

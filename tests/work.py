@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 import attrs
 from zope.interface import implementer
 
+from txinfer.cost import Cost
 from txinfer.interfaces import IRunnable
 from txinfer.observe import Labels
 from txinfer.tensors import Tensors
@@ -26,6 +27,7 @@ class Work:
     function: Callable[[Tensors], Tensors] = double
     labels: Labels = LABELS
     direct: str | None = None
+    cost: Cost = attrs.field(factory=Cost)
     runs: list[int] = attrs.field(factory=list)
 
     def key(self, tensors: Tensors) -> Hashable:

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from functools import partial
 from math import inf
+from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -21,7 +22,8 @@ from twisted.python.failure import Failure
 
 from .again import Again
 from .blame import blame
-from .calls import Batch, Call, Part, Piece, RowsLost, work_of
+from .calls import Batch, Call, Part, Piece, RowsLost
+from .cost import Cost
 from .delivery import Delivery
 from .errors import (
     CallTooLarge,
@@ -33,15 +35,13 @@ from .errors import (
 from .interfaces import IRunnable, IThreads
 from .observe import NOBODY, Depth, IObserver, Labels, Load, Run, Shed
 from .policy import BatchPolicy
+from .slots import Slots
 from .tensors import Tensors, byte_count, row_count
 from .trace import Trace
 from .waiting import Line, Waiting
 from .wheel import Wheel
 
 Methods = Collection[IRunnable]
-
-# Weight of the newest run in the drain rate: about the last ten runs count.
-RATE_WEIGHT = 0.2
 
 # Nobody should be sent away for longer than this by an estimate, in seconds.
 LONGEST_RETRY = 60
@@ -57,7 +57,7 @@ class Collector:
         policy: how calls are gathered.
         observer: is told of runs, and of calls that are not answered.
 
-    ``waiting`` is what waits, ``in_flight`` the number of runs under way.
+    ``waiting`` is what waits.
     """
 
     def __init__(
@@ -69,19 +69,18 @@ class Collector:
     ) -> None:
         self.policy = policy
         self.waiting = Waiting()
-        self.in_flight = 0
         self._observer = observer
-        self._threads = threads
+        self._slots = Slots(threads, clock, self._landed)
         self._clock = clock
         self._again = Again(self.waiting.remove)
-        self._running: dict[Batch, None] = {}
         self._delivery: Delivery[Piece, Tensors] = Delivery(
             clock, self._deliver, self._delivered
         )
         self._deadlines: Wheel[Call] = Wheel(clock, self._expire)
         self._linger: IDelayedCall | None = None
-        self._rate = 0.0
         self._idle: list[tuple[Methods | None, Deferred[None]]] = []
+        # Of methods that are gone nobody asks.
+        self._costs: WeakValueDictionary[Labels, Cost] = WeakValueDictionary()
         self._closed = False
 
     def submit(
@@ -127,18 +126,25 @@ class Collector:
             call.slot = self._deadlines.add(call, until)
         if self._may_leave_now(call):
             whole = method.direct is not None
-            self._start(Batch(method, [call], rows, size, whole))
+            self._slots.start(Batch(method, [call], rows, size, whole))
         else:
             self.waiting.add(call)
             self._launch()
         return answer
 
+    @property
+    def in_flight(self) -> int:
+        """The number of runs under way."""
+        return len(self._slots)
+
     def retry_after(self) -> int:
         """Whole seconds until what waits now is expected to have run."""
-        if not self._rate:
-            return 1
-        seconds = math.ceil(self.waiting.rows / self._rate)
+        seconds = math.ceil(self.waiting.seconds() / self._slots.limit)
         return min(max(seconds, 1), LONGEST_RETRY)
+
+    def predicted_wait(self) -> float:
+        """Seconds until a call would run that came now, if all before it ran first."""
+        return self._slots.wait() + self.waiting.seconds() / self._slots.limit
 
     def load(self) -> Load:
         """How busy the slots are now, and with what. It costs by the keys."""
@@ -147,14 +153,15 @@ class Collector:
             depth = depths[group.method.labels]
             depth.queued_rows += group.rows
             depth.queued_bytes += group.size
-        for batch in self._running:
+        for batch in self._slots:
             depths[batch.method.labels].running_rows += batch.rows
         return Load(
-            slots=self._threads.size,
+            slots=self._slots.size,
             lost=0,
-            running_since=tuple(batch.left for batch in self._running),
+            running_since=tuple(batch.left for batch in self._slots),
             depths=depths,
-            wait=self.waiting.rows / self._rate if self._rate else 0.0,
+            wait=self.predicted_wait(),
+            costs={labels: cost.curve() for labels, cost in self._costs.items()},
             max_queued_rows=self.policy.max_queued_rows,
             max_queued_bytes=self.policy.max_queued_bytes,
         )
@@ -238,24 +245,18 @@ class Collector:
     def _may_leave_now(self, call: Call) -> bool:
         """Whether a slot is free and nothing is to be considered."""
         return (
-            self.in_flight < self._threads.size
+            self._slots.free
             and not (self.waiting or self._again or self.policy.linger)
-            and call.rows <= self.policy.max_rows
+            and call.rows == 1
         )
-
-    def _start(self, batch: Batch) -> None:
-        self.in_flight += 1
-        self._running[batch] = None
-        batch.left = self._clock.seconds()
-        self._threads.call(partial(self._landed, batch), *work_of(batch))
 
     def _launch(self) -> None:
         """Start runs while there are both free slots and batches."""
-        while self.in_flight < self._threads.size:
+        while self._slots.free:
             batch = self._next_batch()
             if batch is None:
                 return
-            self._start(batch)
+            self._slots.start(batch)
 
     def _next_batch(self) -> Batch | None:
         """The batch to run next, taken off the queue; None if there is none yet."""
@@ -270,8 +271,10 @@ class Collector:
             return self._again.whole(lead.oldest)
         if self.policy.linger and self._should_linger(lead):
             return None
-        picked = self.waiting.take(lead, self.policy.max_rows)
-        return Batch(lead.group.method, picked.pieces, picked.rows, picked.size)
+        group = lead.group
+        rows = group.method.cost.best(group.rows, self.policy.max_rows)
+        picked = self.waiting.take(lead, rows)
+        return Batch(group.method, picked.pieces, picked.rows, picked.size)
 
     def _should_linger(self, lead: Line) -> bool:
         """Whether a batch still waits for company; sets the timer if so."""
@@ -292,9 +295,6 @@ class Collector:
         Encoding the replies takes longer than starting a run, and the session
         should not idle meanwhile.
         """
-        self.in_flight -= 1
-        del self._running[batch]
-        self._learn_rate(batch, seconds)
         failed = isinstance(result, Failure)
         self._record(batch, seconds, failed)
         if isinstance(result, Failure):
@@ -305,6 +305,9 @@ class Collector:
                 answer.errback(blame(result))
             self._tell_idle()
         else:
+            self._slots.learn(batch, seconds, bool(self.waiting))
+            if batch.method.cost.runs == 1:
+                self._costs[batch.method.labels] = batch.method.cost
             self._launch()
             self._delivery.add(zip(batch.pieces, result, strict=True))
 
@@ -362,20 +365,14 @@ class Collector:
                 trace.add_run(rows, batch.left - piece.arrived, seconds, rerun)
         self._observer.ran(Run(labels, rows, calls, waited, seconds, failed, rerun))
 
-    def _learn_rate(self, batch: Batch, seconds: float) -> None:
-        """Keep the rows a second that all slots together get through."""
-        rate = batch.rows * self._threads.size / max(seconds, 1e-6)
-        weight = RATE_WEIGHT if self._rate else 1.0
-        self._rate += weight * (rate - self._rate)
-
     def _is_idle(self, methods: Methods | None) -> bool:
         if methods is None:
             return not (
-                self.in_flight or self.waiting or self._again or self._delivery.going
+                len(self._slots) or self.waiting or self._again or self._delivery.going
             )
         if self._delivery.going or self.waiting.has(methods):
             return False
-        return not any(b.method in methods for b in (*self._running, *self._again))
+        return not any(b.method in methods for b in (*self._slots, *self._again))
 
     def _tell_idle(self) -> None:
         if self._idle:

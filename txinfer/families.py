@@ -158,6 +158,12 @@ GAUGES = (
         readings.states,
     ),
     Family(
+        "txinfer_learned_run_seconds",
+        "Seconds that a run of up to so many rows is known to take.",
+        (*METHOD, "rows"),
+        readings.learned,
+    ),
+    Family(
         "txinfer_queue_rows",
         "Rows that wait for a session slot.",
         METHOD,

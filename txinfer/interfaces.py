@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
+from .cost import Cost
 from .observe import Labels, Load
 from .tensors import Signature, Tensors
 from .trace import Trace
@@ -149,6 +150,7 @@ class IRunnable(Interface):
     direct: str | None = Attribute(
         "Why calls must not share a run, in words; None if they may."
     )
+    cost: Cost = Attribute("What runs of it are known to take.")
 
     def run(tensors: Tensors) -> Tensors:
         """Run once; blocks, in any thread. Raises whatever goes wrong."""

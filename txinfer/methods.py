@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from .collector import Collector
+from .cost import Cost
 from .errors import InvalidInput, Unavailable
 from .interfaces import IMethod, IModel, IRunnable
 from .observe import Labels
@@ -43,6 +44,7 @@ class Method:
         self.direct = None if finding.independent else finding.evidence
         self.reason = finding.evidence
         self.sample = sample
+        self.cost = Cost()
         self._model = model
         self._collector = collector
         self._closed = False

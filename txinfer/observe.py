@@ -7,13 +7,14 @@ and names, no tensors and no models. All of it happens in the reactor thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 import attrs
 from zope.interface import Interface, implementer
 
+from .cost import Point
 from .trace import Trace
 
 
@@ -86,7 +87,8 @@ class Load:
     ``running_since`` tells when each run under way began, in seconds on the
     reactor's clock; ``lost`` how many of the ``slots`` are held by runs that are
     not expected to come back; ``wait`` in how many seconds a call that came now
-    would run. The bounds are those of the queue.
+    would run. The bounds are those of the queue. ``costs`` tells what runs of each
+    method are known to take.
     """
 
     slots: int
@@ -96,6 +98,7 @@ class Load:
     wait: float
     max_queued_rows: int
     max_queued_bytes: int
+    costs: Mapping[Labels, Sequence[Point]] = attrs.field(factory=dict)
 
 
 class IObserver(Interface):

@@ -104,6 +104,16 @@ def of_depth(value: Callable[[Depth], float]) -> Reading[float]:
 # Those that are like no other
 
 
+def learned(_: Metrics, load: Load | None) -> Iterator[Labelled[float]]:
+    """What runs of each method are known to take; of the newest version called."""
+    if load is None:
+        return
+    newest = {(it.model, it.method): it for it in sorted(load.costs)}
+    for key, labels in newest.items():
+        for point in load.costs[labels]:
+            yield (*key, str(point.most)), point.seconds
+
+
 def phases(counts: MethodCounts) -> Iterator[Labelled[Histogram]]:
     """How long the phases took that any call of a method has got to."""
     for phase, histogram in counts.phases.items():

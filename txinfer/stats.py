@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from .cost import Point
 from .metrics import Metrics
-from .observe import Load, Run
+from .observe import Labels, Load, Run
 
 
 def stats(metrics: Metrics, load: Load | None, now: float) -> dict[str, Any]:
@@ -54,7 +56,22 @@ def _busy(metrics: Metrics, load: Load, now: float) -> dict[str, Any]:
             }
             for labels, depth in load.depths.items()
         ],
+        "costs": [_cost(labels, points) for labels, points in load.costs.items()],
     }
+
+
+def _cost(labels: Labels, points: Sequence[Point]) -> dict[str, Any]:
+    """What runs of a method are known to take, by their size."""
+    sizes = [
+        {
+            "rows": round(point.rows, 2),
+            "run_ms": _milliseconds(point.seconds),
+            "rows_per_second": round(point.rows / point.seconds, 2),
+            "runs": point.runs,
+        }
+        for point in points
+    ]
+    return {**labels._asdict(), "sizes": sizes}
 
 
 def _milliseconds(seconds: float) -> float:

@@ -41,6 +41,7 @@ class Options(ModelOptions):
 
     optParameters: ClassVar = [
         ["batch_size", None, "32", "Largest batch, in rows."],
+        ["session_threads", None, "1", "Most runs at once."],
         ["static_path", None, None, "A folder to serve under /web/."],
         [
             "access_log",
@@ -124,6 +125,7 @@ class Options(ModelOptions):
         """Turn texts into values."""
         super().postOptions()
         self._convert("batch_size", _positive)
+        self._convert("session_threads", _positive)
         self["door"] = self._limits(DoorLimits)
         self["limits"] = self._limits(CallLimits)
         self["clients"] = self._limits(ClientLimits)
@@ -167,6 +169,7 @@ def makeService(options: Options, reactor: Any = None) -> Server:
         models=options["models"],
         poll_seconds=options["poll_seconds"],
         policy=BatchPolicy(options["batch_size"]),
+        threads=options["session_threads"],
         fetch=None if options["no_url"] else fetch,
         static_path=options["static_path"],
         batch_transpose=bool(options["batch_transpose"]),

@@ -1,6 +1,6 @@
 """What waits for a free session slot: fair among clients, joined by key.
 
-Each client has had so much of the slots (``used``), and whoever has had the
+Each client has had so much of the slots (``used``, in seconds), and whoever has had the
 least of those that wait is served next: first whose call leads the next run,
 then who else of the same key goes along. A client that comes anew begins where
 a client was that has had its even share, so nobody saves up turns by staying
@@ -13,12 +13,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterator
+from itertools import islice
 
 import attrs
 
 from .calls import Call, Part, Piece
 from .interfaces import IRunnable
 from .least import Least
+
+# What a row counts for while nobody knows what it takes, in seconds: as much as one
+# of a small network.
+UNKNOWN_SECONDS = 0.001
+
+# Keys that are looked at to estimate what all that waits will take.
+ENOUGH = 64
 
 # Clients passed over in one run, because what room is left is too small for their
 # next call. They go first in a later one, having had less.
@@ -39,7 +47,10 @@ def _line_age(line: Line) -> float | None:
 
 @attrs.define(eq=False)
 class Client:
-    """One whose calls wait, in ``open`` lines; ``used`` is what it has had."""
+    """One whose calls wait, in ``open`` lines.
+
+    ``used`` is what it has had, in seconds, and ``rows`` what waits.
+    """
 
     used: float
     rows: int = 0
@@ -57,6 +68,11 @@ class Group:
     size: int = 0
     lines: dict[str, Line] = attrs.field(factory=dict)
     turns: Least[Line] = attrs.field(factory=lambda: Least(_line_used))
+
+    @property
+    def row_seconds(self) -> float:
+        """What a row takes, as far as that is known."""
+        return self.method.cost.row_seconds or UNKNOWN_SECONDS
 
 
 @attrs.define(eq=False)
@@ -145,6 +161,14 @@ class Waiting:
         """Whether calls of one of the methods wait."""
         return any(group.method in methods for group in self)
 
+    def seconds(self) -> float:
+        """What all of it is expected to take, where that is known."""
+        # Who sends calls of ever new shapes must not slow down the estimate.
+        some = list(islice(self._groups.values(), ENOUGH))
+        rows = sum(group.rows for group in some)
+        seconds = sum(group.rows * group.method.cost.row_seconds for group in some)
+        return seconds * self.rows / rows if rows else 0.0
+
     def add(self, call: Call) -> None:
         """Put a call at the end of its line."""
         group = self._groups.get(call.key)
@@ -197,7 +221,7 @@ class Waiting:
             line = group.turns.least()
         for line in passed_over:
             group.turns.add(line)
-        self._newest = picked.rows / clients
+        self._newest = picked.rows * group.row_seconds / clients
         return picked
 
     def _draw(self, line: Line, picked: Picked) -> int:
@@ -206,7 +230,7 @@ class Waiting:
         picked.draw(line.calls)
         rows -= picked.rows
         self._count(line, rows, size - picked.size)
-        line.client.used -= rows
+        line.client.used -= rows * line.group.row_seconds
         if not line.calls:
             self._close(line)
         return -rows

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from txinfer.cost import Cost, Point
+
+# Rows a second in runs of 1, 2, 4, ... rows: MobileNetV2 on a CPU, and a small network.
+PEAKED = [53, 80, 105, 130, 118, 97, 77]
+RISING = [4_480, 8_000, 15_000, 40_100, 90_000, 180_000, 340_000]
+
+
+def seconds(rates: list[int], rows: int) -> float:
+    """What a run takes, between two sizes as on a line."""
+    number = (rows - 1).bit_length()
+    upper, lower = 1 << number, 1 << max(number - 1, 0)
+    part = (rows - lower) / (upper - lower) if upper > lower else 1
+    below, above = rates[max(number - 1, 0)], rates[number]
+    return rows / (below + part * (above - below))
+
+
+def serve(
+    cost: Cost, rates: list[int], waiting: int, runs: int, noise: float = 0
+) -> list[int]:
+    """Runs while so many rows always wait; gives their sizes."""
+    chance = random.Random(1)
+    sizes = []
+    for _ in range(runs):
+        rows = min(cost.best(waiting, 64), waiting)
+        took = seconds(rates, rows) * chance.uniform(1 - noise, 1 + noise)
+        if noise and chance.random() < 0.02:
+            took *= 8
+        cost.learn(rows, took, 0.0)
+        sizes.append(rows)
+    return sizes
+
+
+def most_common(sizes: list[int]) -> int:
+    return max(set(sizes), key=sizes.count)
+
+
+@pytest.mark.parametrize("waiting", [20, 64, 1000])
+@pytest.mark.parametrize("noise", [0.0, 0.2, 0.5])
+def test_a_batch_does_not_grow_past_what_is_fastest(waiting: int, noise: float) -> None:
+    cost = Cost()
+    serve(cost, PEAKED, waiting, 300, noise)
+    assert most_common(serve(cost, PEAKED, waiting, 300, noise)) == 8
+
+
+@pytest.mark.parametrize("waiting", [20, 64, 1000])
+@pytest.mark.parametrize("noise", [0.0, 0.2, 0.5])
+def test_a_batch_grows_as_long_as_it_pays(waiting: int, noise: float) -> None:
+    cost = Cost()
+    serve(cost, RISING, waiting, 300, noise)
+    assert most_common(serve(cost, RISING, waiting, 300, noise)) == min(waiting, 64)
+
+
+def test_nothing_is_held_back_while_nothing_is_known() -> None:
+    assert Cost().best(64, 64) == 64
+    assert Cost().best(100, 100) == 100
+    cost = Cost()
+    cost.learn(1, 0.001, 0.0)
+    assert cost.best(64, 64) == 64
+
+
+@pytest.mark.parametrize("waiting", range(1, 9))
+def test_what_is_less_than_the_best_size_is_not_cut(waiting: int) -> None:
+    cost = Cost()
+    serve(cost, PEAKED, 64, 300)
+    serve(cost, PEAKED, waiting, 100)
+    assert most_common(serve(cost, PEAKED, waiting, 100)) == waiting
+
+
+def test_a_wrong_start_is_corrected() -> None:
+    cost = Cost()
+    for _ in range(5):
+        # The machine was busy with something else.
+        cost.learn(64, 9.0, 0.0)
+    for number in range(6):
+        for _ in range(5):
+            cost.learn(1 << number, seconds(RISING, 1 << number), 0.0)
+    assert cost.best(64, 64) < 64
+    serve(cost, RISING, 64, 2000)
+    assert most_common(serve(cost, RISING, 64, 200)) == 64
+
+
+def test_a_model_that_changes_is_learned_anew() -> None:
+    cost = Cost()
+    serve(cost, RISING, 64, 500)
+    serve(cost, PEAKED, 64, 3000)
+    assert most_common(serve(cost, PEAKED, 64, 200)) == 8
+
+
+def test_trying_other_sizes_costs_little() -> None:
+    cost = Cost()
+    serve(cost, RISING, 64, 500)
+    sizes = serve(cost, RISING, 64, 1000)
+    assert sizes.count(64) > 950
+    assert set(sizes) == {32, 64}
+
+
+def test_one_run_that_was_held_up_changes_nothing() -> None:
+    cost = Cost()
+    serve(cost, RISING, 64, 500)
+    cost.learn(64, 100.0, 0.0)
+    assert cost.best(64, 64) == 64
+
+
+def test_a_run_in_no_time_teaches_nothing() -> None:
+    cost = Cost()
+    for took in (0.0, -1.0):
+        cost.learn(4, took, 7.0)
+    assert (cost.runs, cost.updated) == (2, 7.0)
+    assert (cost.curve(), cost.row_seconds, cost.seconds(4)) == ([], 0.0, 0.0)
+
+
+def test_the_curve_tells_what_is_known() -> None:
+    cost = Cost()
+    cost.learn(3, 0.3, 1.0)
+    cost.learn(32, 0.8, 2.0)
+    assert cost.curve() == [Point(4, 3, 0.3, 1), Point(32, 32, 0.8, 1)]
+    assert cost.row_seconds == 0.8 / 32
+
+
+def test_what_is_not_known_is_taken_for_no_more_than_it_is() -> None:
+    cost = Cost()
+    cost.learn(8, 0.8, 1.0)
+    assert cost.seconds(64) == 0.8
+    assert cost.seconds(2) == pytest.approx(0.2)
+    assert cost.seconds(8) == 0.8
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 99), st.floats(1e-6, 1e3)), max_size=30),
+    st.integers(1, 200),
+    st.integers(1, 100),
+)
+def test_the_best_size_is_always_in_bounds(
+    runs: list[tuple[int, float]], waiting: int, max_rows: int
+) -> None:
+    cost = Cost()
+    for rows, took in runs:
+        cost.learn(rows, took, 0.0)
+        assert 1 <= cost.best(waiting, max_rows) <= max_rows
