@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from twisted.internet.task import Clock
+from twisted.web.server import Site
 
 from tests.test_native import (
     COLUMNS,
@@ -22,7 +24,7 @@ from tests.test_native import (
     signature,
     upper,
 )
-from tests.web_client import LIMIT, Answer, Connection
+from tests.web_client import LIMIT, Answer, Connection, WebClient
 from txinfer.limits import CallLimits
 
 NPY, NPZ = "application/x-npy", "application/x-npz"
@@ -514,6 +516,29 @@ def test_a_broken_form_is_refused(bench: Uploads) -> None:
     assert bench.error("/upper", form(), "multipart/form-data").startswith(
         "multipart: "
     )
+
+
+# Under other sites
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "coding"),
+    [
+        (b'{"text": "a"}', "application/x-www-form-urlencoded", "identity"),
+        (b"a", "text/plain", "identity"),
+        (gzip.compress(b"a"), "image/png", "gzip"),
+        (form(("text", '["a"]', "application/json")), FORM, "identity"),
+        (form(("text", b"a", "image/png")), FORM, "identity"),
+    ],
+)
+def test_a_site_of_twisteds_own_lets_all_of_them_through(
+    bench: Uploads, body: bytes, media_type: str, coding: str
+) -> None:
+    client = WebClient(bench.root, Site(bench.root, reactor=Clock()))
+    headers = {"Content-Type": media_type, "Content-Encoding": coding}
+    connection = client.begin("POST", "/upper", body, headers)
+    bench.threads.finish()
+    assert connection.answer().value["out"] in ("A", ["A"])
 
 
 # Content-Encoding
