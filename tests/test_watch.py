@@ -45,11 +45,13 @@ class Disk:
 class MemorySource:
     """Versions in a dict; ``error`` is what a search fails with instead."""
 
+    least_poll = 0.0
+
     def __init__(self) -> None:
         self.versions: dict[int, Disk] = {}
         self.error: Exception | None = None
         self.inspected: list[int] = []
-        self.closed = False
+        self.stopped = self.cleared = False
 
     def numbers(self) -> Deferred[Collection[int]]:
         if self.error is not None:
@@ -67,8 +69,12 @@ class MemorySource:
 
         return succeed(Found(f"m/{number}", disk.mark, load, disk.unfinished))
 
-    def close(self) -> None:
-        self.closed = True
+    def stop(self) -> None:
+        self.stopped = True
+
+    def clear(self) -> Deferred[None]:
+        self.cleared = True
+        return succeed(None)
 
 
 class Told(NullObserver):
@@ -496,7 +502,8 @@ def test_stopping_ends_every_version_when_its_calls_are_answered() -> None:
     assert result(call) == 4
     assert result(stopped) is None
     assert [bench.models[n].closed for n in (3, 4)] == [1, 1]
-    assert bench.source.closed
+    assert bench.source.stopped
+    assert bench.source.cleared
     assert not bench.clock.getDelayedCalls()
 
 

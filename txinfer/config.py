@@ -139,6 +139,9 @@ def _model(value: object) -> ModelSpec:
     if "path" not in table:
         raise InvalidConfig("path: is missing")
     values = {key: _named(key, MODEL_KEYS[key], it) for key, it in table.items()}
+    sha256 = values.pop("sha256", None)
+    if sha256 is not None:
+        values["path"] += f"#sha256={sha256}"
     return ModelSpec(**values)
 
 
@@ -180,10 +183,11 @@ def _labels(value: object) -> dict[str, int]:
     return labels
 
 
-# What a model's table may say: the arguments of a ModelSpec.
+# What a model's table may say: the arguments of a ModelSpec, and a checksum.
 MODEL_KEYS: dict[str, Callable[[Any], Any]] = {
     "path": _string,
     "tags": _tags,
     "versions": _versions,
     "labels": _labels,
+    "sha256": _string,
 }

@@ -63,18 +63,34 @@ def versions(path: str) -> dict[int, str]:
         InvalidModel: it is neither.
     """
     entries = _entries(path)
-    if any(name in entries for name in FILES):
-        own = _number(os.path.basename(os.path.abspath(path)))
+    files = [name for name in entries if name in FILES]
+    folders = [name for name in entries if os.path.isdir(os.path.join(path, name))]
+    return versions_of(path, path, files, folders)
+
+
+def versions_of(
+    name: str, path: str, files: Sequence[str], folders: Sequence[str]
+) -> dict[int, str]:
+    """The SavedModel folders in a folder that holds these files and folders.
+
+    Args:
+        name: what the folder is called, for the error.
+        path: where it is.
+        files: the names of those of ``FILES`` that are in it.
+        folders: the names of the folders that are in it.
+
+    Raises:
+        InvalidModel: there are none.
+    """
+    if files:
+        own = _number(path.rstrip("/").rpartition("/")[2])
         return {ONLY if own is None else own: path}
-    folders = {
-        number: os.path.join(path, name)
-        for name in sorted(entries)
-        if (number := _number(name)) is not None
-        and os.path.isdir(os.path.join(path, name))
-    }
-    if not folders:
-        raise invalid(path, "neither a SavedModel nor a folder of version folders")
-    return folders
+    numbers = {_number(folder): folder for folder in sorted(folders)}
+    base = path.rstrip("/")
+    found = {n: f"{base}/{it}" for n, it in numbers.items() if n is not None}
+    if not found:
+        raise invalid(name, "neither a SavedModel nor a folder of version folders")
+    return found
 
 
 def _number(name: str) -> int | None:

@@ -18,9 +18,11 @@ from .errors import FetchFailed, InvalidModel
 from .fetch import Fetcher, FetchPolicy
 from .loader import Loader
 from .observe import NOBODY, IObserver
+from .origin import source_of
+from .places import MODEL_SIZE
 from .policy import BatchPolicy
 from .registry import Registry, Versions
-from .sources import Folder, ISource, LoadFolder, OneModel
+from .sources import LoadFolder
 from .specs import ModelSpec
 from .threads import ModelThreads
 from .watch import VersionWatcher
@@ -41,6 +43,7 @@ class Life:
         fetch: how far URL inputs are fetched; None takes no URLs.
         observer: is told what happens.
         poll_seconds: how often new versions are looked for; 0 for never.
+        model_size: the most bytes of a model that is fetched.
     """
 
     log = Logger()
@@ -55,6 +58,7 @@ class Life:
         fetch: FetchPolicy | None,
         observer: IObserver = NOBODY,
         poll_seconds: float = 0.0,
+        model_size: int = MODEL_SIZE,
     ) -> None:
         self._threads = ModelThreads(reactor, threads)
         self._loaders = ModelThreads(reactor, LOADERS)
@@ -66,7 +70,7 @@ class Life:
         self._watchers = [
             VersionWatcher(
                 Versions(name, dict(spec.labels)),
-                self._source(spec, load),
+                source_of(spec, load, self._loaders, reactor, model_size),
                 spec.versions,
                 self._loader,
                 reactor,
@@ -120,11 +124,6 @@ class Life:
             self._fetcher.close()
         self._loaders.stop()
         self._threads.stop()
-
-    def _source(self, spec: ModelSpec, load: LoadFolder) -> ISource:
-        if spec.load is not None:
-            return OneModel(spec.path, spec.load)
-        return Folder(spec.path, spec.tags or (), load, self._loaders)
 
     def _settle(self, results: Sequence[tuple[bool, object]]) -> None:
         """Every model has been tried. One failure is told; the others are logged,

@@ -50,12 +50,16 @@ class Loader:
 
     def servable(self, model: str, number: int, found: Found) -> Servable:
         """A servable for a version, not loaded yet."""
-        labels = Labels(model, number)
         return Servable(
-            found.load, self._threads, self._collector, labels, self._observer
+            found.load,
+            self._threads,
+            self._collector,
+            Labels(model, number),
+            self._observer,
+            found.discard,
         )
 
-    async def load(self, servable: Servable, place: str) -> None:
+    async def load(self, servable: Servable, found: Found) -> None:
         """Load a servable when it is its turn.
 
         It is available then, unless it was retired in the meantime.
@@ -70,7 +74,7 @@ class Loader:
             began = self._clock.seconds()
             failed = True
             try:
-                with self._telling(place, began):
+                with self._telling(found, began):
                     await servable.load()
                 failed = False
             finally:
@@ -78,11 +82,14 @@ class Loader:
                 self._observer.loaded(servable.labels, seconds, failed)
 
     @contextmanager
-    def _telling(self, place: str, began: float) -> Iterator[None]:
+    def _telling(self, found: Found, began: float) -> Iterator[None]:
         def tell() -> None:
-            seconds = self._clock.seconds() - began
+            far = "" if found.progress is None else f", {found.progress()}"
             self.log.info(
-                "Loading {path} ... {seconds:.0f} s", path=place, seconds=seconds
+                "Loading {path} ... {seconds:.0f} s{far}",
+                path=found.place,
+                seconds=self._clock.seconds() - began,
+                far=far,
             )
 
         progress = LoopingCall(tell)

@@ -12,10 +12,10 @@ from twisted.python import usage
 
 from .configopts import ConfigOptions
 from .errors import InvalidModel
+from .places import MODEL_SIZE, check_model, is_url, shown
 from .specs import (
     NAME,
     ModelSpec,
-    check_spec,
     name_of,
     parse_name,
     parse_tags,
@@ -37,6 +37,12 @@ class ModelOptions(ConfigOptions):
             "2",
             "Seconds between two looks for new versions; with 0 there is only one.",
         ],
+        [
+            "model_size",
+            None,
+            str(MODEL_SIZE),
+            "Largest archive, or model fetched from a URL, in bytes.",
+        ],
     ]
 
     def __init__(self) -> None:
@@ -47,7 +53,8 @@ class ModelOptions(ConfigOptions):
 
     def opt_model(self, text: str) -> None:
         """PATH or NAME=PATH: a SavedModel directory, or a folder of integer version
-        folders. Repeatable. Required.
+        folders; or the URL of an archive, or of a folder in an object store.
+        Repeatable. Required.
         """
         self["model"].append(text)
 
@@ -70,6 +77,7 @@ class ModelOptions(ConfigOptions):
         super().postOptions()
         self["tags"] = checked("tags", self["tags"], parse_tags)
         self["poll_seconds"] = checked("poll_seconds", self["poll_seconds"], _seconds)
+        self["model_size"] = checked("model_size", self["model_size"], _size)
         specs = self._named()
         for text in self["versions"]:
             name, policy = checked("versions", text, _versions)
@@ -112,12 +120,14 @@ class ModelOptions(ConfigOptions):
     def _finished(self, name: str, spec: ModelSpec) -> ModelSpec:
         """A model with nothing left out, once it is found to be there."""
         # twistd changes to --rundir (or, detached, to /) later on.
-        path = os.path.abspath(spec.path)
+        path = spec.path if is_url(spec.path) else os.path.abspath(spec.path)
         spec = attrs.evolve(spec, path=path, tags=spec.tags or self["tags"])
         try:
-            check_spec(spec)
+            check_model(spec)
         except InvalidModel as error:
             raise usage.UsageError(f"--model {error}") from None
+        except ValueError as error:
+            raise usage.UsageError(f"--model {shown(path)}: {error}") from None
         return spec
 
 
@@ -136,7 +146,7 @@ def _split_model(text: str) -> tuple[str, str]:
         if not path:
             raise usage.UsageError(f"--model {text}: must be PATH or NAME=PATH")
         return name, path
-    return name_of(os.path.abspath(text)), text
+    return name_of(text if is_url(text) else os.path.abspath(text)), text
 
 
 def _versions(text: str) -> tuple[str | None, Any]:
@@ -159,3 +169,9 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < math.inf:
         raise ValueError("must be a number of at least 0")
     return seconds
+
+
+def _size(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise ValueError("must be a whole number of at least 1")
+    return int(text)

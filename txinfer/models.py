@@ -63,6 +63,7 @@ class Servable:
 
     Args:
         load: loads the model; blocks, and is called in a thread.
+        discard: removes what loading left behind, at the end; likewise.
         threads: where to load it, and to find out about its methods.
         collector: gathers the calls of all methods.
         labels: what observers know it by.
@@ -81,11 +82,13 @@ class Servable:
         collector: Collector,
         labels: Labels = NO_LABELS,
         observer: IObserver = NOBODY,
+        discard: Callable[[], None] | None = None,
     ) -> None:
         self.labels = labels
         self.leases = 0
         self.failure: str | None = None
         self._load = load
+        self._discard = discard
         self._threads = threads
         self._collector = collector
         self._observer = observer
@@ -183,7 +186,9 @@ class Servable:
             method.close()
         model, self._model = self._model, None
         self._methods = {}
-        return succeed(None) if model is None else self._threads.run(model.close)
+        if model is None and self._discard is None:
+            return succeed(None)
+        return self._threads.run(_free, model, self._discard)
 
     def _get(self, name: str) -> Method:
         if self.state is not State.AVAILABLE:
@@ -200,3 +205,13 @@ class Servable:
     def _enter(self, state: State) -> None:
         self.state = state
         self._observer.became(self.labels, state.value)
+
+
+def _free(model: IModel | None, discard: Callable[[], None] | None) -> None:
+    """Close a model, then remove its files. Blocks."""
+    try:
+        if model is not None:
+            model.close()
+    finally:
+        if discard is not None:
+            discard()

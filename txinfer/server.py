@@ -27,6 +27,7 @@ from .accesslog import AccessLog
 from .describe import lines
 from .errors import InvalidModel
 from .limits import DoorLimits
+from .places import shown
 from .protocols.addressed import SEGMENT
 from .service import InferenceService
 from .site import BoundedSite
@@ -148,7 +149,7 @@ class Server(Service):
         if not self.running:
             return
         models = self.inference.models
-        paths = ", ".join(spec.path for spec in models.values())
+        paths = ", ".join(shown(spec.path) for spec in models.values())
         for at in self._places:
             self.log.info("Serving {paths} at {at}", paths=paths, at=at)
         curl = f"curl {self._places[0] if self._places else 'http://localhost/'}"

@@ -27,6 +27,7 @@ from .life import Life
 from .limits import CallLimits, ClientLimits
 from .observe import Load
 from .operations import FIGURES, HEALTH, PATHS, Operations
+from .places import MODEL_SIZE
 from .policy import BatchPolicy
 from .protocols.addressed import SEGMENT, add_routes
 from .protocols.native import Dialect
@@ -60,7 +61,8 @@ class InferenceService(Service):
 
     Args:
         path: a SavedModel directory, or a folder of integer version folders,
-            of which the highest is served. The model is called by its name.
+            of which the highest is served; or the URL of an archive, or of a
+            folder in an object store. The model is called by its name.
         models: instead, any number of models, by name: a path, or what else
             there is to say of one. The first is meant where none is named.
         tags: the tags of the graph to load, of models that do not say theirs.
@@ -76,6 +78,7 @@ class InferenceService(Service):
         api_keys: the keys of which requests over HTTP must have one; None asks
             for none. Static files are for everybody.
         threads: how many runs may be under way at once.
+        model_size: the most bytes of an archive, and of a model that is fetched.
         load: makes the model at ``path`` instead of TensorFlow; blocks, in a
             thread of the service's own, and raises
             :class:`~txinfer.errors.InvalidModel`.
@@ -103,6 +106,7 @@ class InferenceService(Service):
         api_keys: ApiKeys | None = None,
         threads: int = 1,
         poll_seconds: float = POLL_SECONDS,
+        model_size: int = MODEL_SIZE,
         load: Callable[[], IModel] | None = None,
         load_folder: LoadFolder = load_saved_model,
         registry: CollectorRegistry | None = None,
@@ -127,6 +131,7 @@ class InferenceService(Service):
         self.guard = Guard(reactor, api_keys, clients, open, FIGURES, told)
         self._draining = False
         self._poll_seconds = poll_seconds
+        self._model_size = model_size
         self._load_folder = load_folder
         self._reactor = reactor
         self._threads = threads
@@ -264,6 +269,7 @@ class InferenceService(Service):
             self._fetch_policy,
             self.operations.metrics,
             self._poll_seconds,
+            self._model_size,
         )
         self._draining = False
         life.begin()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface, implementer
 
 from . import layout
 from .interfaces import IModel, IThreads
@@ -38,17 +38,23 @@ class Found:
 
     ``place`` is for the log. ``mark`` changes when the files do. ``unfinished``
     says in words why it must not be loaded yet; it is None if it may. ``load``
-    blocks, in a thread, and raises :class:`~txinfer.errors.InvalidModel`.
+    blocks, in a thread, and raises :class:`~txinfer.errors.InvalidModel`;
+    ``progress`` says how far it is. ``discard`` removes what loading has left
+    behind, once the model is closed or could not be loaded; it blocks too.
     """
 
     place: str
     mark: Hashable
     load: Callable[[], IModel]
     unfinished: str | None = None
+    progress: Callable[[], str] | None = None
+    discard: Callable[[], None] | None = None
 
 
 class ISource(Interface):
     """Where the versions of one model are. Reactor thread only."""
+
+    least_poll: float = Attribute("Seconds that have to be between two looks.")
 
     def numbers() -> Deferred[Collection[int]]:
         """The versions that are there now.
@@ -61,8 +67,11 @@ class ISource(Interface):
     def inspect(number: int) -> Deferred[Found]:
         """Look at one of the versions that :meth:`numbers` gave last."""
 
-    def close() -> None:
+    def stop() -> None:
         """Stop what is under way; nothing is asked any more."""
+
+    def clear() -> Deferred[None]:
+        """Remove what is left on this machine, once all versions are closed."""
 
 
 @implementer(ISource)
@@ -72,6 +81,7 @@ class OneModel:
 
     place: str
     _load: Callable[[], IModel]
+    least_poll: float = 0.0
 
     def numbers(self) -> Deferred[Collection[int]]:
         """See :class:`ISource`."""
@@ -81,8 +91,12 @@ class OneModel:
         """See :class:`ISource`."""
         return succeed(Found(self.place, None, self._load))
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """See :class:`ISource`."""
+
+    def clear(self) -> Deferred[None]:
+        """See :class:`ISource`."""
+        return succeed(None)
 
 
 @implementer(ISource)
@@ -95,6 +109,8 @@ class Folder:
         load: loads one version.
         threads: where to wait for the disk.
     """
+
+    least_poll = 0.0
 
     def __init__(
         self, path: str, tags: Sequence[str], load: LoadFolder, threads: IThreads
@@ -114,8 +130,12 @@ class Folder:
         """See :class:`ISource`."""
         return self._threads.run(self._inspect, self._folders[number])
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """See :class:`ISource`."""
+
+    def clear(self) -> Deferred[None]:
+        """See :class:`ISource`."""
+        return succeed(None)
 
     def _remember(self, folders: dict[int, str]) -> Collection[int]:
         self._folders = folders

@@ -80,7 +80,8 @@ class ModelSpec:
     """One model that is served.
 
     Args:
-        path: a SavedModel directory, or a folder of integer version folders.
+        path: a SavedModel directory, or a folder of integer version folders; or a
+            URL: see :mod:`txinfer.places`.
         tags: the tags of the graph to load; None for those of the service.
         versions: which of the versions are served.
         labels: versions that have a name; they are served too.

@@ -168,6 +168,7 @@ def makeService(options: Options, reactor: Any = None) -> Server:
     inference = InferenceService(
         models=options["models"],
         poll_seconds=options["poll_seconds"],
+        model_size=options["model_size"],
         policy=BatchPolicy(options["batch_size"]),
         threads=options["session_threads"],
         fetch=None if options["no_url"] else fetch,

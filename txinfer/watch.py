@@ -55,7 +55,7 @@ class VersionWatcher:
         self._source = source
         self._policy = policy
         self._loader = loader
-        self._poll_seconds = poll_seconds
+        self._poll_seconds = poll_seconds and max(poll_seconds, source.least_poll)
         self._polling = LoopingCall(lambda: Deferred.fromCoroutine(self.look()))
         self._polling.clock = clock
         self._lock = DeferredLock()
@@ -90,7 +90,7 @@ class VersionWatcher:
         self._stopping = True
         if self._polling.running:
             self._polling.stop()
-        self._source.close()
+        self._source.stop()
         if self._loading is not None:
             self._loading.retire()
         for servable in self.versions.close():
@@ -99,6 +99,7 @@ class VersionWatcher:
         async with self._lock:
             pass
         await gatherResults(self._ending)
+        await self._source.clear()
 
     async def look(self) -> None:
         """Compare what is there with what is loaded, and do what is to be done.
@@ -173,7 +174,7 @@ class VersionWatcher:
         self._loading = servable
         self.versions.add(servable)
         try:
-            await self._loader.load(servable, found.place)
+            await self._loader.load(servable, found)
         except Exception:
             self._refused[number] = found.mark
             self.versions.drop(servable)
