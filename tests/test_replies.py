@@ -322,7 +322,7 @@ def test_what_a_site_compresses_is_left_to_it(bench: Asking) -> None:
 @pytest.mark.parametrize("value", [[{"n": 3}] * 4, {"n": [3] * 4}, {"n": 12}])
 def test_an_answer_in_json_has_as_many_elements_as_the_limit(value: Any) -> None:
     for most, status in ((12, 200), (11, 413)):
-        limits = CallLimits(output_elements=most, tensor_size=1)
+        limits = CallLimits(output_elements=most, tensor_size=16)
         bench = Asking(methods=METHODS_HERE, limits=limits)
         bench.load()
         answer = bench.ask("/ramp", value)
