@@ -73,6 +73,11 @@ def why_not(kind: Kind, signature: Signature) -> str | None:
     return None
 
 
+def has_rows(outputs: Tensors, count: int) -> bool:
+    """Whether every output has ``count`` rows."""
+    return all(array.ndim > 0 and len(array) == count for array in outputs.values())
+
+
 def size_of(kind: Kind, outputs: Tensors, limits: CallLimits, before: int = 0) -> int:
     """How large an answer is so far: in elements as JSON, in bytes as arrays.
 

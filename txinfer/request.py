@@ -51,7 +51,8 @@ class BoundedRequest(WebRequest):
         arrived: when its first byte came, in seconds on the reactor's clock.
 
     ``body`` holds the whole body once it is there; ``pending`` is cancelled if
-    the client hangs up before the answer.
+    the client hangs up before the answer; ``trace`` is what the log tells of
+    where the time went.
     """
 
     channel: Any
@@ -60,6 +61,7 @@ class BoundedRequest(WebRequest):
     persistent = False
     body = b""
     pending: Deferred[Any] | None = None
+    trace: object = None
     queued = False
     _parsePOSTFormSubmission = False
 

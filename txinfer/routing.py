@@ -60,9 +60,9 @@ def respond(request: IRequest, status: int, lines: bytes, body: bytes) -> int:
     return NOT_DONE_YET
 
 
-def respond_error(request: IRequest, error: InferenceError) -> int:
-    """Answer with an error and the headers that belong to it."""
-    lines = JSON_TYPE + header_lines(error)
+def respond_error(request: IRequest, error: InferenceError, more: bytes = b"") -> int:
+    """Answer with an error, the headers that belong to it, and more header lines."""
+    lines = JSON_TYPE + header_lines(error) + more
     return respond(request, error.status, lines, error_body(str(error)))
 
 
@@ -128,10 +128,8 @@ class Route:
             respond_failure(Failure(), request)
             return None
         if isinstance(result, Deferred):
-            cancel_with(request, result)
-            result.addCallback(_written, request)
-            return result.addErrback(respond_failure, request)
-        _written(result, request)
+            return send_when_there(result, request)
+        send_body(result, request)
         return None
 
 
@@ -207,7 +205,24 @@ def cancel_with(request: Any, pending: Deferred[Any]) -> None:
         request.notifyFinish().addErrback(lambda _: pending.cancel())
 
 
-def _written(result: Any, request: Any) -> None:
+def answer_with(request: IRequest, handler: Callable[[], Any]) -> None:
+    """Answer a request by a coroutine function that gives a body."""
+    send_when_there(Deferred.fromCoroutine(handler()), request)
+
+
+def send_when_there(body: Deferred[Any], request: IRequest) -> Deferred[None]:
+    """Send a body when there is one, or answer with what it failed with.
+
+    Returns:
+        The same Deferred, which fires with None once the request is answered.
+        The body is cancelled if the client hangs up before.
+    """
+    cancel_with(request, body)
+    body.addCallback(send_body, request)
+    return body.addErrback(respond_failure, request)
+
+
+def send_body(result: Any, request: Any) -> None:
     """Send the body that a handler returned, unless it has responded itself."""
     if result is NOT_DONE_YET or request._disconnected or request.finished:
         return

@@ -16,7 +16,7 @@ from ..errors import UnknownVersion
 from ..interfaces import IModels, IPredictor
 from ..specs import parse_version
 from ..web import reply
-from .native import DEFAULT_METHOD, Dialect
+from .native import DEFAULT_METHOD, Answer, Dialect
 
 #: The first segment of all these paths.
 SEGMENT = "models"
@@ -61,13 +61,13 @@ def _add_place(
             return await dialect.list_all(request, find(**address))
 
         @router.route(place + end, methods=["POST"], endpoint=f"{kind} default {end}")
-        async def call_default(request: IRequest, **address: Any) -> bytes:
-            return await dialect.call(request, find(**address), DEFAULT_METHOD)
+        def call_default(request: IRequest, **address: Any) -> Answer:
+            return dialect.call(request, find(**address), DEFAULT_METHOD)
 
     @router.route(f"{place}/<path:name>", methods=["GET"], endpoint=f"{kind} method")
     def list_method(request: IRequest, name: str, **address: Any) -> bytes:
         return dialect.list_one(request, find(**address), name)
 
     @router.route(f"{place}/<path:name>", methods=["POST"], endpoint=f"{kind} call")
-    async def call(request: IRequest, name: str, **address: Any) -> bytes:
-        return await dialect.call(request, find(**address), name)
+    def call(request: IRequest, name: str, **address: Any) -> Answer:
+        return dialect.call(request, find(**address), name)

@@ -7,29 +7,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import attrs
 from klein import Klein
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
+from twisted.web.server import NOT_DONE_YET
 
 from ..bodies import asked_by
 from ..bounds import check_calls
 from ..codings import WORTH_PACKING
-from ..errors import InvalidInput, RowsMissing
+from ..errors import InferenceError, InvalidInput, RowsMissing
 from ..forms import Asked, Form
 from ..interfaces import IFetcher, IMethod, IPredictor
 from ..limits import CallLimits
 from ..observe import NOBODY, IObserver
-from ..replies import Kind, Parts, kind_of, size_of, written
+from ..replies import Kind, Parts, has_rows, kind_of, size_of, written
+from ..routing import answer_with
 from ..tensors import Signature, Tensors, TensorSpec, listed_shape, split
 from ..urls import fill_each
 from ..visits import Visit
 from ..web import new_router, reply, reply_bytes, reply_packed
+from .quick import QuickWay
 
 # TensorFlow's DEFAULT_SERVING_SIGNATURE_DEF_KEY.
 DEFAULT_METHOD = "serving_default"
+
+#: A Deferred that fires with the body of an answer whose head is set; or
+#: NOT_DONE_YET. (Klein's types know of no such choice.)
+Answer = Any
 
 
 @attrs.frozen
@@ -51,6 +60,11 @@ class Dialect:
     clock: IReactorTime
     batch_transpose: bool = False
     observer: IObserver = NOBODY
+    _quick_way: QuickWay = attrs.field(init=False)
+
+    @_quick_way.default
+    def _make_quick_way(self) -> QuickWay:
+        return QuickWay(self.limits, self.clock, self.batch_transpose, self.observer)
 
     def router(self) -> Klein:
         """The routes of the dialect."""
@@ -61,16 +75,16 @@ class Dialect:
             return await self.list_all(request, self.predictor)
 
         @router.route("/", methods=["POST"])
-        async def call_default(request: IRequest) -> bytes:
-            return await self.call(request, self.predictor, DEFAULT_METHOD)
+        def call_default(request: IRequest) -> Answer:
+            return self.call(request, self.predictor, DEFAULT_METHOD)
 
         @router.route("/<path:name>", methods=["GET"])
         def list_method(request: IRequest, name: str) -> bytes:
             return self.list_one(request, self.predictor, name)
 
         @router.route("/<path:name>", methods=["POST"])
-        async def call(request: IRequest, name: str) -> bytes:
-            return await self.call(request, self.predictor, name)
+        def call(request: IRequest, name: str) -> Answer:
+            return self.call(request, self.predictor, name)
 
         return router
 
@@ -85,8 +99,21 @@ class Dialect:
         """Answer with one method of a predictor."""
         return reply(request, listed(predictor.method(name)))
 
-    async def call(self, request: IRequest, predictor: IPredictor, name: str) -> bytes:
+    def call(self, request: IRequest, predictor: IPredictor, name: str) -> Answer:
         """Call a method of a predictor, and answer with its outputs."""
+        try:
+            method = predictor.method(name)
+        except InferenceError:
+            # The long way meets the same, and sees to what belongs to it.
+            return Deferred.fromCoroutine(self._call(request, predictor, name))
+        long_way = partial(self._call, request, predictor, name)
+        if self._quick_way.take(
+            request, method, partial(answer_with, request, long_way)
+        ):
+            return NOT_DONE_YET
+        return Deferred.fromCoroutine(long_way())
+
+    async def _call(self, request: IRequest, predictor: IPredictor, name: str) -> bytes:
         with Visit(request, self.observer, self.clock) as visit:
             with predictor.lease(name) as method:
                 visit.labels = method.labels
@@ -199,8 +226,3 @@ def _listed_specs(specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
         }
         for name, spec in specs.items()
     }
-
-
-def has_rows(outputs: Tensors, count: int) -> bool:
-    """Whether every output has ``count`` rows."""
-    return all(array.ndim > 0 and len(array) == count for array in outputs.values())

@@ -1,0 +1,173 @@
+"""The short way through the native dialect, which nearly all calls take.
+
+A call in JSON to a batched method, without URLs, answered in JSON: it is read,
+submitted and answered by plain function calls, without a coroutine, a lease or
+a header that is set by name. Whatever turns out otherwise, and whatever is
+wrong with a call, is left to :mod:`.native`, by which all rules are defined and
+every error is worded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import attrs
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from ..bounds import check_calls
+from ..codings import WORTH_PACKING
+from ..errors import InferenceError, InvalidInput
+from ..forms import Asked, Form
+from ..guard import client_of
+from ..headers import server_timing
+from ..interfaces import IMethod
+from ..jsonin import read
+from ..jsonout import write
+from ..limits import CallLimits
+from ..observe import IObserver
+from ..replies import Kind, has_rows, size_of
+from ..request import JSON_TYPE, BoundedRequest
+from ..routing import answer_with, respond_error, respond_failure
+from ..tensors import Tensors
+from ..trace import Trace
+from ..web import reply_bytes, reply_packed
+
+# What clients say that send JSON, word for word. Those who say it in other words
+# take the long way.
+JSON_TYPES = {None, b"application/json", b"application/x-www-form-urlencoded"}
+
+
+@attrs.frozen
+class QuickWay:
+    """Answers calls, or leaves them alone.
+
+    Args:
+        limits: what one call may hold.
+        clock: the reactor.
+        batch_transpose: an object is always one example, never columns.
+        observer: is told of the answers.
+    """
+
+    limits: CallLimits
+    clock: IReactorTime
+    batch_transpose: bool
+    observer: IObserver
+
+    def take(
+        self, request: Any, method: IMethod, long_way: Callable[[], object]
+    ) -> bool:
+        """Begin to answer a call, if it can be answered this way.
+
+        Args:
+            request: whole.
+            method: what is called; it need not be leased, since the call is
+                submitted before this returns.
+            long_way: answers the request from its beginning; called if it turns
+                out only later that it has to.
+
+        Returns:
+            Whether the request will be answered.
+        """
+        if not isinstance(request, BoundedRequest) or method.direct is not None:
+            return False
+        fields = request.fields
+        if (
+            fields.get(b"content-type") not in JSON_TYPES
+            or b"content-encoding" in fields
+            or b"/x-np" in fields.get(b"accept", b"").lower()
+        ):
+            return False
+        began = self.clock.seconds()
+        try:
+            asked = read(
+                request.body, method.signature, self.limits, self.batch_transpose
+            )
+        except InferenceError:
+            return False
+        if len(asked.calls) != 1:
+            return False
+        (inputs,) = asked.calls
+        tensors = {}
+        for name, parsed in inputs.items():
+            if parsed.urls:
+                return False
+            tensors[name] = parsed.array
+        try:
+            check_calls(method.signature, (tensors,), self.limits)
+        except InferenceError:
+            return False
+        trace = Trace(decode_seconds=self.clock.seconds() - began)
+        QuickCall(self, request, method, asked, trace, long_way).begin(tensors)
+        return True
+
+
+@attrs.frozen(slots=True, eq=False)
+class QuickCall:
+    """One call that has been read."""
+
+    _way: QuickWay
+    _request: BoundedRequest
+    _method: IMethod
+    _asked: Asked
+    _trace: Trace
+    _long_way: Callable[[], object]
+
+    def begin(self, tensors: Tensors) -> None:
+        """Submit the call; its request is answered when the outputs are there."""
+        request = self._request
+        request.trace = self._trace
+        pending = self._method.predict(
+            tensors, client=client_of(request), trace=self._trace
+        )
+        request.pending = pending
+        pending.addCallbacks(self._answer, self._fail)
+        pending.addErrback(respond_failure, request)
+
+    def _answer(self, outputs: Tensors) -> None:
+        way, asked = self._way, self._asked
+        began = way.clock.seconds()
+        if asked.form is not Form.COLUMNS and not has_rows(outputs, asked.rows):
+            # The method is direct from now on.
+            self._long_way()
+            return
+        try:
+            size_of(Kind.JSON, outputs, way.limits)
+        except InferenceError as error:
+            self._refuse(error)
+            return
+        signature = self._method.signature
+        body = write(signature, (outputs,), asked.form, asked.rows)
+        self._trace.encode_seconds = way.clock.seconds() - began
+        way.observer.answered(self._method.labels, 200, self._trace)
+        request = self._request
+        if len(body) >= WORTH_PACKING and b"accept-encoding" in request.fields:
+            self._answer_packed(body)
+            return
+        lines = b"%sServer-Timing: %s\r\n" % (JSON_TYPE, server_timing(self._trace))
+        request.respond(200, lines, body)
+
+    def _answer_packed(self, body: bytes) -> None:
+        request = self._request
+        reply_bytes(request, body, b"application/json")
+        request.setHeader(b"Server-Timing", server_timing(self._trace))
+        answer_with(request, partial(reply_packed, request, body, self._way.clock))
+
+    def _fail(self, failure: Failure) -> Failure | None:
+        error = failure.value
+        if isinstance(error, InvalidInput):
+            error = self._asked.placed(error)
+        if isinstance(error, InferenceError):
+            self._refuse(error)
+            return None
+        if not isinstance(error, CancelledError):
+            self._way.observer.answered(self._method.labels, 500, self._trace)
+        return failure
+
+    def _refuse(self, error: InferenceError) -> None:
+        self._way.observer.answered(self._method.labels, error.status, self._trace)
+        timing = server_timing(self._trace)
+        respond_error(self._request, error, b"Server-Timing: %s\r\n" % timing)
