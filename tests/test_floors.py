@@ -27,6 +27,7 @@ FLOORS = [
         "least",
         "wheel",
         "delivery",
+        "trust",
     },
     {
         "tensors",
