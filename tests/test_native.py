@@ -143,7 +143,7 @@ class Bench:
         limits: CallLimits = LIMITS,
     ) -> None:
         self.clock = Clock()
-        self.threads = SteppedThreads(1, self.clock)
+        self.threads = SteppedThreads()
         self.told = Metrics(self.clock)
         self.model = MemoryModel(
             {name: method[0] for name, method in methods.items()},

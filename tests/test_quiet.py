@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 
 import pytest
 
+from tests import processes
 from txinfer.quiet import withheld_stderr
 
 STDERR = 2
@@ -51,3 +55,45 @@ def test_no_file_stays_open() -> None:
     again = os.dup(STDERR)
     os.close(again)
     assert again == free
+
+
+SCRIPT = """
+import sys
+from tests import processes
+from txinfer.quiet import load_quietly
+model = load_quietly(sys.argv[1], ["serve"])
+print(any(name.split(".")[0] in ("keras", "sklearn") for name in sys.modules))
+print(model.run("serving_default", {"x": __import__("numpy").float32([[1, 2, 3]])}))
+import tensorflow as tf
+print(tf.keras.layers.Dense(1)(tf.ones([1, 1])).shape)
+import keras
+print(keras.Sequential.__name__, os.environ["TF_ENABLE_ONEDNN_OPTS"])
+"""
+
+
+def in_process(path: str, **environment: str) -> list[str]:
+    """What the script says of a model, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import os" + SCRIPT, path],
+        env={**processes.environment(), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_a_model_made_by_keras_runs_without_keras_until_it_is_asked_for(
+    saved_model: Callable[[str], str],
+) -> None:
+    imported, run, shape, keras = in_process(saved_model("keras_in_module"))
+    assert imported == "False"
+    assert run.startswith("{'y': array([[")
+    assert shape == "(1, 1)"
+    assert keras == "Sequential 1"
+
+
+def test_one_dnn_is_as_somebody_has_set_it(saved_model: Callable[[str], str]) -> None:
+    said = in_process(saved_model("dense"), TF_ENABLE_ONEDNN_OPTS="0")
+    assert said[-1] == "Sequential 0"

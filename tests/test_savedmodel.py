@@ -15,14 +15,17 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tests.contract import Case, ModelContract, assert_same
 from tests.saved_models import BUILDERS, DTYPES
 from txinfer.errors import InputRefused, InvalidModel, ModelFailed
+from txinfer.original import open_original
 from txinfer.savedmodel import (
     SavedModel,
     load,
     load_functions,
     load_in_session,
-    make_callable,
+    tuned,
 )
+from txinfer.session import make_callable, session_config
 from txinfer.tensors import Array, Tensors
+from txinfer.tune import SessionPolicy
 
 Paths = Callable[[str], str]
 
@@ -121,6 +124,12 @@ def direct(path: str, name: str, inputs: Tensors) -> Tensors:
     }
 
 
+def load_as_saved(path: str, tags: list[str]) -> SavedModel:
+    """By TensorFlow 1's loader, nothing frozen and nothing measured."""
+    policy = SessionPolicy()
+    return tuned(open_original(path, tags, session_config(policy)), policy)[0]
+
+
 @pytest.fixture(scope="module")
 def cases(saved_model: Paths) -> Iterator[Callable[[str, Any], Case]]:
     """The case of a kind, loaded once by each loader and closed at the end."""
@@ -141,11 +150,19 @@ def cases(saved_model: Paths) -> Iterator[Callable[[str, Any], Case]]:
 
 
 class TestInSession(ModelContract):
-    """Every kind of model runs in a session."""
+    """Every kind of model runs in a session, however that may be."""
 
     @pytest.fixture(params=KINDS)
     def case(self, request: pytest.FixtureRequest, cases: Any) -> Any:
         return cases(request.param, load_in_session)
+
+
+class TestAsSaved(ModelContract):
+    """And so it does in one with the graph as it was saved."""
+
+    @pytest.fixture(params=KINDS)
+    def case(self, request: pytest.FixtureRequest, cases: Any) -> Any:
+        return cases(request.param, load_as_saved)
 
 
 class TestByFunctions(ModelContract):

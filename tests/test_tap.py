@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -68,13 +69,14 @@ def test_the_defaults(model: str) -> None:
         "config": None,
         "batch_size": 32,
         "session_threads": 1,
+        "intra_threads": 0,
+        "inter_threads": 0,
         "static_path": None,
         "access_log": None,
         "access_log_format": "json",
         "api_key_file": None,
         "batch_transpose": 0,
         "no_cors": 0,
-        "no_metrics": 0,
         "no_url": 0,
         "port": ["tcp:8080:interface=127.0.0.1"],
         "url_allow": [],
@@ -146,6 +148,11 @@ WHOLE = "must be a whole number of at least 1"
     [
         *(("batch_size", value, WHOLE) for value in ("0", "-1", "1.5", "x", "", "٣")),
         *(("request_size", value, WHOLE) for value in ("0", "1e6", "10M")),
+        *(
+            (name, value, "must be a whole number of at least 0")
+            for name in ("intra_threads", "inter_threads")
+            for value in ("-1", "x", "")
+        ),
         *(
             ("tags", value, "must be tags separated by commas")
             for value in ("", ",", "serve,,gpu", "serve,")
@@ -238,7 +245,6 @@ def test_help_lists_every_option_with_its_default(
         "static_path": "/web/.",
         "batch_transpose": "several.",
         "no_cors": "call.",
-        "no_metrics": "/stats.",
         "no_url": "fetched.",
         "port": f"Repeatable. [default: {DEFAULT_PORT}]",
         "url_allow": "Repeatable.",
@@ -353,13 +359,16 @@ def test_every_option_reaches_the_service(tmp_path: Path) -> None:
         *("--no_cors", "--port", "0", "--port", "tcp:1", "--url_allow", "a.example"),
         *("--url_count", "1", "--url_size", "2", "--url_timeout", "0.5"),
         *("--url_redirects", "0", "--url_concurrent", "3", "--poll_seconds", "0.5"),
-        *("--session_threads", "2"),
+        *("--session_threads", "2", "--intra_threads", "3", "--inter_threads", "4"),
     )
     server = makeService(options, MemoryReactorClock())
     inference = server.inference
     assert inference.models == {"gpu": ModelSpec(path, ("gpu",))}
     assert inference.policy.max_rows == 8
     assert inference._threads == 2
+    assert isinstance(inference._load_folder, partial)
+    session = inference._load_folder.keywords["policy"]
+    assert (session.intra_threads, session.inter_threads) == (3, 4)
     assert inference.limits.request_size == 9
     assert inference.limits.url_count == 1
     assert inference.batch_transpose

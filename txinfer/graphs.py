@@ -42,10 +42,21 @@ class Graph:
     """A ``GraphDef`` made ready to be walked backwards."""
 
     def __init__(self, graph_def: Any) -> None:
+        self._empty = type(graph_def)
+        self._versions = graph_def.versions
         self._nodes = {node.name: node for node in graph_def.node}
         self._functions = {
             function.signature.name: function for function in graph_def.library.function
         }
+
+    def pruned(self, tensors: Iterable[str]) -> Any:
+        """A new ``GraphDef`` of just what makes these tensors, or nodes."""
+        graph_def = self._empty()
+        graph_def.versions.CopyFrom(self._versions)
+        graph_def.node.extend(self.nodes(tensors))
+        library = self._functions.values()
+        graph_def.library.function.extend(reachable_functions(graph_def.node, library))
+        return graph_def
 
     def nodes(self, tensors: Iterable[str]) -> list[Any]:
         """Every ``NodeDef`` that these tensors, or nodes, are made by."""
@@ -70,22 +81,34 @@ class Graph:
         stateful ops of a body even where no result depends on them.
         Nothing that only sets up the graph counts: no tensor is made by it.
         """
+        for op in self.writers(tensors):
+            return f"it writes state ({op})"
+        return None
+
+    def writers(self, tensors: Iterable[str]) -> Iterator[str]:
+        """The ops that write something while these tensors, or nodes, are made."""
         for node in self._with_bodies(self.nodes(tensors)):
             if WRITERS.fullmatch(node.op):
-                return f"it writes state ({node.op})"
-        return None
+                yield node.op
 
     def _with_bodies(self, nodes: Iterable[Any]) -> Iterator[Any]:
         """The nodes, and those of every function called from them."""
-        seen: set[str] = set()
-        waiting = list(nodes)
-        while waiting:
-            node = waiting.pop()
-            yield node
-            for name in called(node):
-                if name in self._functions and name not in seen:
-                    seen.add(name)
-                    waiting += self._functions[name].node_def
+        nodes = list(nodes)
+        yield from nodes
+        for function in reachable_functions(nodes, self._functions.values()):
+            yield from function.node_def
+
+
+def reachable_functions(nodes: Iterable[Any], library: Iterable[Any]) -> Iterator[Any]:
+    """Every ``FunctionDef`` of a library that is called from nodes, each once."""
+    functions = {function.signature.name: function for function in library}
+    waiting = list(nodes)
+    while waiting:
+        for name in called(waiting.pop()):
+            function = functions.pop(name, None)
+            if function is not None:
+                yield function
+                waiting += function.node_def
 
 
 def node_name(tensor: str) -> str:

@@ -41,8 +41,9 @@ def request_id(request: IRequest) -> bytes:
     one of our own. It stays the same.
     """
     anyhow: Any = request
-    known: bytes | None = getattr(anyhow, "known_as", None)
-    if known is None:
+    try:
+        known: bytes = anyhow.known_as
+    except AttributeError:
         anyhow.known_as = known = _given(request) or new_id()
     return known
 

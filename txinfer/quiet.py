@@ -8,12 +8,14 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from .interfaces import IModel
 from .layout import find
+from .tune import DEFAULT_SESSION, SessionPolicy
 
 # TensorFlow's own switch: 3 leaves only what ends the process. Somebody who has
 # set it wants to see more.
@@ -22,25 +24,62 @@ SWITCH = "TF_CPP_MIN_LOG_LEVEL"
 STDERR = 2
 
 
-def load_quietly(path: str, tags: Sequence[str]) -> IModel:
+# Kernels of https://github.com/uxlfoundation/oneDNN, by default on for some
+# processors only; the import of TensorFlow reads it. For convolutions with
+# constant weights they take two thirds of the time.
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+
+
+def load_quietly(
+    path: str, tags: Sequence[str], policy: SessionPolicy = DEFAULT_SESSION
+) -> IModel:
     """Load a SavedModel as :func:`txinfer.savedmodel.load` does, hushed. Blocks.
 
     Raises:
         InvalidModel: the path cannot be served.
     """
-    if SWITCH not in os.environ:
-        os.environ[SWITCH] = "3"
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        with withheld_stderr():
-            # The CUDA stub speaks before any switch is read.
-            from . import savedmodel  # noqa: F401
+    os.environ.setdefault(ONEDNN, "1")
+    with without_keras():
+        _import_tensorflow()
     from .savedmodel import load
 
     # TensorFlow's modules are 300,000 objects; a garbage collection that looks
     # through them all stops every request for a quarter of a second. What the
     # model is made of comes after this, so it can still be given back.
     gc.freeze()
-    return load(find(path, tags), tags)
+    return load(find(path, tags), tags, policy)
+
+
+def _import_tensorflow() -> None:
+    """Import it, in silence unless somebody wants to hear it."""
+    if SWITCH in os.environ:
+        from . import savedmodel
+
+        return
+    os.environ[SWITCH] = "3"
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with withheld_stderr():
+        # The CUDA stub speaks before any switch is read.
+        from . import savedmodel  # noqa: F401
+
+
+@contextmanager
+def without_keras() -> Iterator[None]:
+    """Keep TensorFlow from importing Keras, which no SavedModel needs to be run.
+
+    It does without if there is none. With what Keras imports in turn if it is
+    installed, scikit-learn for one, that is up to 80 MiB and a quarter of the
+    time; ``tf.keras`` loads it later if it is ever used.
+    """
+    if "keras" in sys.modules:
+        yield
+        return
+    # As the import system has it: there is no such module.
+    sys.modules["keras"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
 
 
 @contextmanager

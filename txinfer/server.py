@@ -25,21 +25,14 @@ from twisted.python.failure import Failure
 
 from .accesslog import AccessLog
 from .describe import lines
-from .errors import InvalidModel, RateLimited, Unauthorized
-from .http import BoundedChannel
+from .errors import InvalidModel
 from .limits import DoorLimits
-from .metrics import Door
-from .observe import Labels
 from .places import shown
 from .protocols.addressed import SEGMENT
 from .service import InferenceService
 from .site import BoundedSite
-from .trace import Trace
 
 DEFAULT_DOOR = DoorLimits()
-
-# Refusals of these come from the guard, which has told of them itself.
-GUARDED = frozenset({Unauthorized.status, RateLimited.status})
 
 
 class CannotListen(SystemExit, Exception):
@@ -90,11 +83,9 @@ class Server(Service):
             inference.limits.request_size,
             reactor=reactor,
         )
-        site, self._told = self._site, inference.operations.metrics
-        self._told.door = Door(lambda: len(site.channels), lambda: site.held)
-        site.on_refusal = self._refused
         if access_log is not None:
-            site.on_answer = access_log.answered
+            self._site.on_answer = access_log.answered
+            self._site.on_refusal = access_log.refused
 
     def privilegedStartService(self) -> None:
         """Listen, while the process may still have the right to low ports.
@@ -134,13 +125,6 @@ class Server(Service):
         await self.inference.stopService()
         if self._access_log is not None:
             await self._access_log.close()
-
-    def _refused(self, status: int, channel: BoundedChannel) -> None:
-        """The door has turned a request away."""
-        if status not in GUARDED:
-            self._told.answered(Labels(), status, Trace())
-        if self._access_log is not None:
-            self._access_log.refused(status, channel)
 
     def _listen(self, description: str) -> None:
         failures: list[Failure] = []

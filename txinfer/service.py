@@ -26,7 +26,7 @@ from .keys import ApiKeys
 from .life import Life
 from .limits import CallLimits, ClientLimits
 from .observe import Load
-from .operations import FIGURES, HEALTH, Operations
+from .operations import FIGURES, HEALTH, PATHS, Operations
 from .places import MODEL_SIZE
 from .policy import BatchPolicy
 from .protocols.addressed import SEGMENT, add_routes
@@ -36,6 +36,7 @@ from .sources import LoadFolder, load_saved_model
 from .specs import ModelSpec, as_specs
 from .static import StaticFiles
 from .tensors import Tensors
+from .tune import SessionPolicy
 from .web import CORS_HEADERS, PREFLIGHT_HEADERS, Root
 
 DEFAULT_LIMITS = CallLimits()
@@ -82,10 +83,12 @@ class InferenceService(Service):
         load: makes the model at ``path`` instead of TensorFlow; blocks, in a
             thread of the service's own, and raises
             :class:`~txinfer.errors.InvalidModel`.
-        load_folder: does so for the folder of any version, and its tags.
+        session: how models are run; by default that is measured as they are
+            loaded.
+        load_folder: instead, makes the model of a version's folder that has
+            these tags, as ``load`` does.
         registry: where the service's metrics are while it runs; a registry of its
             own by default. One registry takes one service.
-        metrics: answer scrapers, and show statistics, over HTTP.
         reactor: the global one by default.
     """
 
@@ -109,9 +112,9 @@ class InferenceService(Service):
         poll_seconds: float = POLL_SECONDS,
         model_size: int = MODEL_SIZE,
         load: Callable[[], IModel] | None = None,
-        load_folder: LoadFolder = load_saved_model,
+        session: SessionPolicy | None = None,
+        load_folder: LoadFolder | None = None,
         registry: CollectorRegistry | None = None,
-        metrics: bool = True,
         reactor: Any = None,
     ) -> None:
         if reactor is None:
@@ -128,13 +131,14 @@ class InferenceService(Service):
             if registry is None
             else Operations(self, reactor, registry)
         )
-        self._metrics = metrics
-        anybodys, told = self._anybodys_paths(), self.operations.metrics
-        self.guard = Guard(reactor, api_keys, clients, anybodys, FIGURES, told)
+        open = self._open_paths()
+        told = self.operations.metrics
+        self.guard = Guard(reactor, api_keys, clients, open, FIGURES, told)
         self._draining = False
         self._poll_seconds = poll_seconds
         self._model_size = model_size
-        self._load_folder = load_folder
+        session = session or SessionPolicy(clock=reactor.seconds)
+        self._load_folder = load_folder or partial(load_saved_model, policy=session)
         self._reactor = reactor
         self._threads = threads
         self._life: Life | None = None
@@ -232,9 +236,7 @@ class InferenceService(Service):
         router = dialect.router()
         add_routes(router, dialect, self)
         root = Root(Api(router, guard), headers, preflight, guard)
-        self.operations.mount_health(root)
-        if self._metrics:
-            self.operations.mount_figures(root)
+        self.operations.mount(root)
         if self._static_path is not None:
             root.putChild(STATIC_SEGMENT, StaticFiles(self._static_path))
         return root
@@ -303,15 +305,14 @@ class InferenceService(Service):
         life, self._life = self._life, None
         return succeed(None) if life is None else Deferred.fromCoroutine(life.end())
 
-    def _anybodys_paths(self) -> frozenset[bytes]:
+    def _open_paths(self) -> frozenset[bytes]:
         """The first segments of the paths that nobody needs a key for."""
         static = set() if self._static_path is None else {STATIC_SEGMENT}
         return HEALTH | static
 
     def _warn_of_hidden(self, _: None) -> None:
         """Methods whose paths mean something else cannot be called at the root."""
-        paths = HEALTH | FIGURES if self._metrics else HEALTH
-        hidden = {segment.decode(): "An operator's path" for segment in paths}
+        hidden = {segment.decode(): "An operator's path" for segment in PATHS}
         hidden[SEGMENT] = "The list of models"
         if self._static_path is not None:
             hidden[STATIC_SEGMENT.decode()] = "The folder of static files"

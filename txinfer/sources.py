@@ -12,6 +12,7 @@ from zope.interface import Attribute, Interface, implementer
 
 from . import layout
 from .interfaces import IModel, IThreads
+from .tune import DEFAULT_SESSION, SessionPolicy
 
 # Loads the SavedModel in a folder that has these tags; blocks, in a thread.
 LoadFolder = Callable[[str, Sequence[str]], IModel]
@@ -25,11 +26,13 @@ PARTIAL = re.compile(r"variables_temp|.*\.tempstate\d*|\..+\.\w{6}|.*_\.gstmp")
 SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})")
 
 
-def load_saved_model(path: str, tags: Sequence[str]) -> IModel:
+def load_saved_model(
+    path: str, tags: Sequence[str], policy: SessionPolicy = DEFAULT_SESSION
+) -> IModel:
     """Load by TensorFlow, which is imported here and no earlier: twistd forks."""
     from .savedmodel import load
 
-    return load(path, tags)
+    return load(path, tags, policy)
 
 
 @attrs.frozen

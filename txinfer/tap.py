@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
@@ -42,6 +43,19 @@ class Options(ModelOptions):
     optParameters: ClassVar = [
         ["batch_size", None, "32", "Largest batch, in rows."],
         ["session_threads", None, "1", "Most runs at once."],
+        [
+            "intra_threads",
+            None,
+            "0",
+            "Threads of TensorFlow within an op; 0 is one for each processor.",
+        ],
+        [
+            "inter_threads",
+            None,
+            "0",
+            "Threads of TensorFlow for ops beside each other; with 0 it is measured "
+            "whether to use any.",
+        ],
         ["static_path", None, None, "A folder to serve under /web/."],
         [
             "access_log",
@@ -73,7 +87,6 @@ class Options(ModelOptions):
             "A JSON object is always one example, a list of objects several.",
         ],
         ["no_cors", None, "Do not let scripts of other origins call."],
-        ["no_metrics", None, "Do not answer /metrics and /stats."],
         ["no_url", None, "Take no URL inputs: nothing is ever fetched."],
     ]
 
@@ -127,6 +140,8 @@ class Options(ModelOptions):
         super().postOptions()
         self._convert("batch_size", _positive)
         self._convert("session_threads", _positive)
+        self._convert("intra_threads", _natural)
+        self._convert("inter_threads", _natural)
         self["door"] = self._limits(DoorLimits)
         self["limits"] = self._limits(CallLimits)
         self["clients"] = self._limits(ClientLimits)
@@ -164,7 +179,11 @@ def makeService(options: Options, reactor: Any = None) -> Server:
     from .quiet import load_quietly
     from .server import Server
     from .service import InferenceService
+    from .tune import SessionPolicy
 
+    session = SessionPolicy(
+        options["intra_threads"], options["inter_threads"], clock=reactor.seconds
+    )
     fetch = FetchPolicy(options["url_allow"], options["fetch"])
     inference = InferenceService(
         models=options["models"],
@@ -179,9 +198,8 @@ def makeService(options: Options, reactor: Any = None) -> Server:
         limits=options["limits"],
         clients=options["clients"],
         api_keys=options["api_key_file"],
-        load_folder=load_quietly,
+        load_folder=partial(load_quietly, policy=session),
         registry=process_registry(),
-        metrics=not options["no_metrics"],
         reactor=reactor,
     )
     path, form = options["access_log"], options["access_log_format"]
@@ -192,6 +210,12 @@ def makeService(options: Options, reactor: Any = None) -> Server:
 def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise ValueError("must be a whole number of at least 1")
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError("must be a whole number of at least 0")
     return int(text)
 
 
