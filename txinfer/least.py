@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
-from itertools import count
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -27,7 +26,7 @@ class Least(Generic[T]):
     def __init__(self, tag: Callable[[T], float | None]) -> None:
         self._tag = tag
         self._heap: list[tuple[float, int, T]] = []
-        self._number = count()
+        self._number = 0
         self._sweep_at = SWEEP_FROM
 
     def __len__(self) -> int:
@@ -38,9 +37,14 @@ class Least(Generic[T]):
         """Put in an item that is not gone."""
         tag = self._tag(item)
         assert tag is not None
-        heappush(self._heap, (tag, next(self._number), item))
+        self._number += 1
+        heappush(self._heap, (tag, self._number, item))
         if len(self._heap) > self._sweep_at:
             self._sweep()
+
+    def clear(self) -> None:
+        """Forget all items."""
+        self._heap.clear()
 
     def least(self) -> T | None:
         """The item with the least tag, which stays; None if all are gone."""

@@ -262,6 +262,9 @@ class Waiting:
         client.open -= 1
         if not client.open:
             del self._clients[line.name]
+            # They refer to each other, which would be left to the garbage collector.
+            client.lines.clear()
         del group.lines[line.name]
         if not group.lines:
             del self._groups[group.key]
+            group.turns.clear()
