@@ -66,6 +66,8 @@ class Listening:
         return response.code, await response.json()
 
     async def stop(self) -> None:
+        # Twisted's own channel hears that a client is gone only when it answers.
+        await turn()
         await self.port.stopListening()
         await self.pool.closeCachedConnections()
 

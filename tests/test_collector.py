@@ -25,8 +25,10 @@ from txinfer.errors import (
     Overloaded,
     Unavailable,
 )
+from txinfer.held import Held
 from txinfer.interfaces import IRunnable
-from txinfer.observe import Depth, IObserver, Labels, NullObserver, Run, Shed
+from txinfer.limits import QueueLimits
+from txinfer.observe import Amount, Depth, IObserver, Labels, NullObserver, Run, Shed
 from txinfer.policy import BatchPolicy
 from txinfer.tensors import Tensors
 from txinfer.trace import Trace
@@ -55,13 +57,14 @@ class Told(NullObserver):
 class Bench:
     """A collector with threads and a clock that tests step."""
 
-    def __init__(self, slots: int = 1, **policy: Any) -> None:
+    def __init__(
+        self, slots: int = 1, max_rows: int = 32, linger: float = 0, **queue: int
+    ) -> None:
         self.clock = Clock()
         self.threads = SteppedThreads(slots, self.clock)
         self.told = Told()
-        self.collector = Collector(
-            self.threads, self.clock, BatchPolicy(**policy), self.told
-        )
+        policy = BatchPolicy(max_rows, QueueLimits(**queue), linger)
+        self.collector = Collector(self.threads, self.clock, policy, self.told)
 
     def call(
         self,
@@ -287,6 +290,12 @@ def test_a_call_of_many_rows_is_split_as_it_pays() -> None:
 # Isolation
 
 
+def lose(tensors: Tensors) -> Tensors:
+    """Gives no row for a number below 0."""
+    x = tensors["x"]
+    return {"y": x[x >= 0]}
+
+
 def refuse_negative(tensors: Tensors) -> Tensors:
     if (tensors["x"] < 0).any():
         raise InputRefused("INVALID_ARGUMENT")
@@ -478,8 +487,18 @@ def test_a_deadline_in_the_past_is_refused_at_once(bench: Bench) -> None:
 # Bounds
 
 
+def test_what_runs_is_held_like_what_waits() -> None:
+    bench, work = Bench(queue_rows=2), Work()
+    kept = bench.call(work, 1, 2)
+    assert bench.collector.amount() == (2, 16)
+    assert isinstance(reason(bench.call(work, 3)), Overloaded)
+    bench.finish()
+    assert answer(kept) == [2, 4]
+    assert bench.collector.amount() == (0, 0)
+
+
 def test_a_full_queue_refuses_by_rows() -> None:
-    bench, work = Bench(max_queued_rows=3), Work()
+    bench, work = Bench(queue_rows=4), Work()
     kept = [bench.call(work, n) for n in range(4)]
     refused = bench.call(work, 9)
     failed = reason(refused)
@@ -490,20 +509,66 @@ def test_a_full_queue_refuses_by_rows() -> None:
 
 
 def test_a_full_queue_refuses_by_bytes() -> None:
-    bench, work = Bench(max_queued_bytes=16), Work()
+    bench, work = Bench(queue_bytes=24), Work()
     kept = [bench.call(work, n) for n in range(3)]
     assert isinstance(reason(bench.call(work, 9)), Overloaded)
     bench.finish()
-    assert all(answer(call) for call in kept[1:])
+    assert all(answer(call) for call in kept)
+    kept = [bench.call(work, n) for n in range(3)]
+    bench.finish()
+    assert all(answer(call) for call in kept)
+
+
+def test_what_others_hold_leaves_less_room() -> None:
+    held, work = Held(100, 24), Work()
+    others = Amount(0, 0)
+    held.add(lambda: others)
+    bench = Bench()
+    collector = Collector(bench.threads, bench.clock, BatchPolicy(), held=held)
+    tensors = {"x": np.array([1.0])}
+    calls = [collector.submit(work, tensors)]
+    others = Amount(0, 16)
+    assert isinstance(reason(collector.submit(work, tensors)), Overloaded)
+    others = Amount(0, 8)
+    calls.append(collector.submit(work, tensors))
+    bench.finish()
+    assert [answer(call) for call in calls] == [[2], [2]]
+
+
+@given(st.data())
+def test_nothing_is_held_once_all_is_over(data: st.DataObject) -> None:
+    bench, kinds = Bench(slots=2, max_rows=3), [Work(refuse_negative), Work(lose)]
+    calls: list[Deferred[Tensors]] = []
+    for _ in range(data.draw(st.integers(1, 30))):
+        step = data.draw(st.sampled_from(["call", "call", "call", "cancel", "run"]))
+        if step == "call":
+            numbers = data.draw(st.lists(st.integers(-1, 9), min_size=1, max_size=8))
+            work = data.draw(st.sampled_from(kinds))
+            deadline = data.draw(st.sampled_from([None, 5.0, 50.0]))
+            calls.append(bench.call(work, *numbers, deadline=deadline))
+        elif step == "cancel" and calls:
+            data.draw(st.sampled_from(calls)).cancel()
+        elif bench.threads.started:
+            bench.clock.advance(1)
+            bench.threads.step()
+        assert bench.collector.amount() >= (0, 0)
+    closed = bench.collector.close()
+    bench.finish()
+    assert closed.called
+    assert bench.collector.amount() == (0, 0)
+    for call in calls:
+        assert call.called
+        call.addErrback(lambda _: None)
+    assert not bench.clock.getDelayedCalls()
 
 
 def test_a_call_that_the_queue_could_never_hold_is_refused_as_too_large() -> None:
-    bench, work = Bench(max_queued_rows=3), Work()
+    bench, work = Bench(queue_rows=3), Work()
     assert isinstance(reason(bench.call(work, *range(4))), CallTooLarge)
     kept = bench.call(work, *range(3))
     bench.finish()
     assert len(answer(kept)) == 3
-    small = Bench(max_queued_bytes=31)
+    small = Bench(queue_bytes=31)
     assert isinstance(reason(small.call(work, *range(4))), CallTooLarge)
 
 
@@ -610,7 +675,7 @@ def test_a_closed_collector_answers_what_it_has_and_takes_no_more() -> None:
 
 
 def test_calls_that_wait_for_a_method_that_becomes_direct_keep_their_place() -> None:
-    bench = Bench(max_queued_rows=4)
+    bench = Bench(queue_rows=6)
     lost, other = Work(lambda t: {"y": t["x"][:1]}), Work()
     calls = [bench.call(lost, n, n) for n in range(2)]
     others = [bench.call(other, n) for n in range(2)]
@@ -622,10 +687,18 @@ def test_calls_that_wait_for_a_method_that_becomes_direct_keep_their_place() -> 
     assert [answer(call) for call in others] == [[0], [2]]
 
 
-@pytest.mark.parametrize("name", ["max_rows", "max_queued_rows", "linger"])
-def test_a_policy_that_makes_no_sense_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=name):
-        BatchPolicy(**{name: -1})
+def test_a_policy_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_rows"):
+        BatchPolicy(0)
+    with pytest.raises(ValueError, match="linger"):
+        BatchPolicy(linger=-1)
+    with pytest.raises(ValueError, match="queue_rows"):
+        QueueLimits(queue_rows=-1)
+
+
+def test_the_queue_suits_the_batch_unless_told_otherwise() -> None:
+    assert BatchPolicy(8).queue_rows == 8 * 512
+    assert BatchPolicy(8, QueueLimits(queue_rows=9)).queue_rows == 9
 
 
 # Telling
@@ -665,14 +738,14 @@ def test_an_observer_is_told_which_runs_failed_and_which_were_repeated(
 
 
 def test_an_observer_is_told_of_calls_that_are_not_answered() -> None:
-    bench, work = Bench(max_queued_rows=2, max_queued_bytes=24), Work()
+    bench, work = Bench(queue_rows=3, queue_bytes=24), Work()
     bench.call(work, 0)
     cancelled = bench.call(work, 1, deadline=9)
     cancelled.cancel()
     late = bench.call(work, 2, deadline=1)
     bench.clock.advance(1)
     bench.call(work, 3, 4)
-    refused = [bench.call(work, 5), bench.call(work, 6, 7, 8)]
+    refused = [bench.call(work, 5), bench.call(work, 6, 7, 8, 9)]
     bench.collector.close()
     refused.append(bench.call(work, 9))
     for call in [cancelled, late, *refused]:
@@ -710,7 +783,7 @@ def test_a_trace_of_a_split_call_counts_all_its_runs() -> None:
 
 
 def test_the_load_tells_what_waits_and_what_runs() -> None:
-    bench = Bench(max_rows=2, max_queued_rows=8)
+    bench = Bench(max_rows=2, queue_rows=8)
     quick, slow = Work(), Work(labels=LABELS._replace(method="slow"))
     assert bench.collector.load().depths == {}
     bench.clock.advance(1)
@@ -723,7 +796,7 @@ def test_the_load_tells_what_waits_and_what_runs() -> None:
         quick.labels: Depth(queued_rows=1, queued_bytes=8, running_rows=2),
         slow.labels: Depth(queued_rows=3, queued_bytes=24),
     }
-    assert (load.wait, load.max_queued_rows) == (0.0, 8)
+    assert (load.wait, load.most.rows) == (0.0, 8)
     bench.clock.advance(1)
     bench.threads.step()
     # Two rows a second were seen, and nothing of the slow method.

@@ -53,6 +53,7 @@ FLOORS = [
         "counts",
         "accesslines",
         "guard",
+        "held",
         "errand",
         "turns",
         "freeze",

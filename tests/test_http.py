@@ -778,6 +778,20 @@ def test_a_client_that_reads_on_is_kept(bench: Bench) -> None:
     assert connection.open
 
 
+@pytest.mark.parametrize("end", ["resumeProducing", "connectionLost"])
+def test_an_answer_that_waits_to_be_read_is_held(bench: Bench, end: str) -> None:
+    connection = bench.connect(request("POST", "/later", b"1"))
+    bench.echo.finish()
+    assert bench.site.held == 0
+    # What Twisted's TCP transports keep of what they could not send.
+    wire: Any = connection.wire
+    wire.dataBuffer, wire.offset, wire._tempDataLen = b"x" * 70, 20, 7
+    connection.channel.pauseProducing()
+    assert bench.site.held == 57
+    getattr(connection.channel, end)()
+    assert bench.site.held == 0
+
+
 def test_an_answer_that_is_not_taken_does_not_keep_a_connection(bench: Bench) -> None:
     connection = bench.connect(request("POST", "/", b"1", {"Connection": "close"}))
     assert connection.wire.disconnecting

@@ -20,7 +20,7 @@ from txinfer.counts import ROWS, SECONDS, Histogram, Window
 from txinfer.exposition import Exposition, text
 from txinfer.families import COUNTERS, GAUGES, HISTOGRAMS
 from txinfer.metrics import BUSY_SECONDS, ENDED_VERSIONS, RECENT_RUNS, Metrics
-from txinfer.observe import Depth, Fetched, IObserver, Labels, Load, Run, Shed
+from txinfer.observe import Amount, Depth, Fetched, IObserver, Labels, Load, Run, Shed
 from txinfer.trace import Trace
 
 NAMES = Labels("digits", 3, "names")
@@ -38,8 +38,8 @@ def load(**changes: object) -> Load:
         "running_since": (),
         "depths": {},
         "wait": 0.0,
-        "max_queued_rows": 100,
-        "max_queued_bytes": 1000,
+        "held": Amount(7, 70),
+        "most": Amount(100, 1000),
         **changes,
     }
     return Load(**values)  # type: ignore[arg-type]
@@ -231,6 +231,7 @@ def test_what_waits_and_runs_is_told_by_method(bench: Bench) -> None:
     assert bench.value("txinfer_session_slots") == 2
     assert bench.value("txinfer_session_slots_busy") == 2
     assert bench.value("txinfer_queue_limit_rows") == 100
+    assert bench.value("txinfer_held_bytes") == 70
     bench.load = load()
     line = 'txinfer_queue_rows{method="names",model="digits"} 0.0'
     assert line in bench.text()

@@ -19,7 +19,7 @@ from txinfer.guard import Guard
 from txinfer.interfaces import IStatus
 from txinfer.keys import parse_keys
 from txinfer.limits import ClientLimits
-from txinfer.observe import Depth, Labels, Load, Run
+from txinfer.observe import Amount, Depth, Labels, Load, Run
 from txinfer.operations import FIGURES, HEALTH, PATHS, Operations
 from txinfer.trace import Trace
 from txinfer.web import ErrorResource, Root
@@ -68,7 +68,7 @@ def bench() -> Bench:
 
 def load(**changes: Any) -> Load:
     whole = {"slots": 1, "lost": 0, "running_since": (), "depths": {}, "wait": 0.0}
-    return Load(**{**whole, **changes}, max_queued_rows=9, max_queued_bytes=99)
+    return Load(**{**whole, **changes}, held=Amount(0, 0), most=Amount(9, 99))
 
 
 # Health

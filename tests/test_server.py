@@ -26,7 +26,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.gates import PATIENCE, Gate
 from tests.memory import MemoryModel
-from txinfer import InferenceService
+from txinfer import BatchPolicy, InferenceService, QueueLimits
 from txinfer.errors import InvalidModel
 from txinfer.interfaces import IModel
 from txinfer.server import CannotListen, Server, place
@@ -281,6 +281,32 @@ class LoadingTests(ServerCase):
             self.assertEqual(self.told(), ["Draining"])
             self.events.clear()
         self.assertEqual((self.reactor.stops, self.at_exit), (0, []))
+
+
+class BoundsTests(ServerCase):
+    async def test_a_body_for_which_there_is_no_room_is_not_read(self) -> None:
+        gate = Gate()
+        model = MemoryModel(functions={"serving_default": gate})
+        queue = QueueLimits(queue_rows=1, queue_bytes=1000)
+        server = await self.ready(
+            self.server(load=lambda: model, policy=BatchPolicy(queue=queue))
+        )
+        busy, other = [await self.client(server) for _ in range(2)]
+        gate.close()
+        busy.send("POST", value={"x": [1]})
+        await until(gate.entered.is_set)
+        # The server does not wait for what is announced.
+        assert other.transport is not None
+        other.transport.write(
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n"
+        )
+        status, head, value = await other.answer()
+        self.assertEqual((status, value), (503, {"error": "the queue is full"}))
+        self.assertIn(b"retry-after: 1", head.lower())
+        self.assertEqual((await (await self.client(server)).ask("GET"))[0], 200)
+        gate.open()
+        status, _, value = await busy.answer()
+        self.assertEqual((status, value), (200, {"y": [3.0]}))
 
 
 class DrainingTests(ServerCase):

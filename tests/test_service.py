@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 from tests.gates import Gate
 from tests.memory import AFFINE, MemoryModel, spec
 from tests.services import ServiceCase, reactor, turn, until
-from txinfer import BatchPolicy, CallLimits, InferenceService
+from txinfer import BatchPolicy, CallLimits, InferenceService, QueueLimits
 from txinfer.errors import (
     InvalidInput,
     InvalidModel,
@@ -131,7 +131,7 @@ class PredictTests(ServiceCase):
         gate = Gate()
         service = await self.started(
             MemoryModel(functions={"serving_default": gate}),
-            policy=BatchPolicy(max_queued_rows=1),
+            policy=BatchPolicy(queue=QueueLimits(queue_rows=2)),
         )
         web = await self.listening(service.resource())
         gate.close()

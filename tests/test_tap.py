@@ -18,7 +18,13 @@ from tests.test_layout import SERVE, graph, write
 from txinfer import __version__
 from txinfer.cli import main
 from txinfer.fetch import FetchPolicy
-from txinfer.limits import CallLimits, ClientLimits, DoorLimits, FetchLimits
+from txinfer.limits import (
+    CallLimits,
+    ClientLimits,
+    DoorLimits,
+    FetchLimits,
+    QueueLimits,
+)
 from txinfer.specs import ModelSpec
 from txinfer.tap import DEFAULT_PORT, Options, makeService
 
@@ -55,7 +61,8 @@ def test_the_defaults(model: str) -> None:
     assert options.pop("limits") == CallLimits()
     assert options.pop("clients") == ClientLimits()
     assert options.pop("fetch") == FetchLimits()
-    for kind in (DoorLimits, CallLimits, ClientLimits, FetchLimits):
+    assert options.pop("queue") == QueueLimits()
+    for kind in (QueueLimits, DoorLimits, CallLimits, ClientLimits, FetchLimits):
         for field in attrs.fields(kind):
             assert options.pop(field.name) == field.default
     assert options == {
@@ -360,6 +367,7 @@ def test_every_option_reaches_the_service(tmp_path: Path) -> None:
         *("--url_count", "1", "--url_size", "2", "--url_timeout", "0.5"),
         *("--url_redirects", "0", "--url_concurrent", "3", "--poll_seconds", "0.5"),
         *("--session_threads", "2", "--intra_threads", "3", "--inter_threads", "4"),
+        *("--queue_rows", "70", "--queue_bytes", "71"),
     )
     server = makeService(options, MemoryReactorClock())
     inference = server.inference
@@ -369,6 +377,7 @@ def test_every_option_reaches_the_service(tmp_path: Path) -> None:
     assert isinstance(inference._load_folder, partial)
     session = inference._load_folder.keywords["policy"]
     assert (session.intra_threads, session.inter_threads) == (3, 4)
+    assert (inference.held.max_rows, inference.held.max_size) == (70, 71)
     assert inference.limits.request_size == 9
     assert inference.limits.url_count == 1
     assert inference.batch_transpose

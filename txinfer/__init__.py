@@ -12,17 +12,19 @@ __all__ = [
     "FetchPolicy",
     "InferenceService",
     "ModelSpec",
+    "QueueLimits",
     "__version__",
 ]
 
 if TYPE_CHECKING:
     from .fetch import FetchPolicy
-    from .limits import CallLimits
+    from .limits import CallLimits, QueueLimits
     from .policy import BatchPolicy
     from .service import InferenceService
     from .specs import ModelSpec
 
 _HOMES = {
+    "QueueLimits": "limits",
     "BatchPolicy": "policy",
     "CallLimits": "limits",
     "FetchPolicy": "fetch",

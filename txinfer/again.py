@@ -13,9 +13,13 @@ class Again:
 
     Args:
         take_out: takes a call, or what is left of it, out of the queue.
+
+    ``rows`` and ``size`` (bytes) count it.
     """
 
     def __init__(self, take_out: Callable[[Call], object]) -> None:
+        self.rows = 0
+        self.size = 0
         self._batches: deque[Batch] = deque()
         self._take_out = take_out
 
@@ -29,6 +33,8 @@ class Again:
         """Take out the next batch of those that somebody still waits for."""
         while self._batches:
             batch = self._batches.popleft()
+            self.rows -= batch.rows
+            self.size -= batch.size
             pieces = [piece for piece in batch.pieces if piece.wanted]
             if len(pieces) == len(batch.pieces):
                 return batch
@@ -44,14 +50,14 @@ class Again:
         pieces = batch.pieces
         middle = len(pieces) // 2
         for half in (pieces[:middle], pieces[middle:]):
-            self._batches.append(batch_again(batch.method, half))
+            self._add(batch_again(batch.method, half))
 
     def separate(self, why: str, pieces: Sequence[Piece]) -> None:
         """Serve a method directly from now on, beginning with these of its calls."""
         pieces[0].call.method.serve_directly(why)
         for piece in pieces:
             if piece.wanted:
-                self._batches.append(self.whole(piece.call))
+                self._add(self.whole(piece.call))
 
     def whole(self, call: Call) -> Batch:
         """A call of a direct method, taken off the queue, as a run of its own."""
@@ -60,3 +66,8 @@ class Again:
         # Nobody wants parts of it any more.
         call.split = None
         return Batch(call.method, [call], call.rows, call.size, whole=True)
+
+    def _add(self, batch: Batch) -> None:
+        self._batches.append(batch)
+        self.rows += batch.rows
+        self.size += batch.size

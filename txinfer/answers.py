@@ -31,6 +31,15 @@ def write_now(transport: Any, data: bytes) -> None:
         transport.write(data)
 
 
+def unsent(transport: Any) -> int:
+    """The bytes that were written and not taken by the socket, where that is known."""
+    later = getattr(transport, "_tempDataLen", None)
+    if later is None:
+        return 0
+    first: int = len(transport.dataBuffer) - transport.offset
+    return first + int(later)
+
+
 class AnswerChannel(Protocol):
     """The sending half of a connection; the contract of Twisted's HTTPChannel.
 

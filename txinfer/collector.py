@@ -25,15 +25,10 @@ from .blame import blame
 from .calls import Batch, Call, Part, Piece, RowsLost
 from .cost import Cost
 from .delivery import Delivery
-from .errors import (
-    CallTooLarge,
-    DeadlineExceeded,
-    InferenceError,
-    Overloaded,
-    Unavailable,
-)
+from .errors import DeadlineExceeded, InferenceError, Unavailable
+from .held import Held, Refusal
 from .interfaces import IRunnable, IThreads
-from .observe import NOBODY, Depth, IObserver, Labels, Load, Run, Shed
+from .observe import NOBODY, Amount, Depth, IObserver, Labels, Load, Run, Shed
 from .policy import BatchPolicy
 from .slots import Slots
 from .tensors import Tensors, byte_count, row_count
@@ -56,6 +51,7 @@ class Collector:
         clock: for deadlines, lingering and the drain rate.
         policy: how calls are gathered.
         observer: is told of runs, and of calls that are not answered.
+        held: the account of all that is held, if others hold something, too.
 
     ``waiting`` is what waits.
     """
@@ -66,8 +62,12 @@ class Collector:
         clock: IReactorTime,
         policy: BatchPolicy,
         observer: IObserver = NOBODY,
+        held: Held | None = None,
     ) -> None:
         self.policy = policy
+        self.held = held or Held(policy.queue_rows, policy.queue.queue_bytes)
+        self.held.add(self.amount)
+        self.held.retry_after = self.retry_after
         self.waiting = Waiting()
         self._observer = observer
         self._slots = Slots(threads, clock, self._landed)
@@ -156,14 +156,14 @@ class Collector:
         for batch in self._slots:
             depths[batch.method.labels].running_rows += batch.rows
         return Load(
-            slots=self._slots.size,
+            slots=self._slots.count,
             lost=0,
             running_since=tuple(batch.left for batch in self._slots),
             depths=depths,
             wait=self.predicted_wait(),
             costs={labels: cost.curve() for labels, cost in self._costs.items()},
-            max_queued_rows=self.policy.max_queued_rows,
-            max_queued_bytes=self.policy.max_queued_bytes,
+            held=self.held.amount(),
+            most=Amount(self.held.max_rows, self.held.max_size),
         )
 
     def close(self) -> Deferred[None]:
@@ -172,8 +172,10 @@ class Collector:
         Returns:
             A Deferred that fires with None once those taken are answered.
         """
+        if self._closed:
+            return self.drained()
         self._closed = True
-        return self.drained().addCallback(lambda _: self._deadlines.stop())
+        return self.drained().addCallback(self._end)
 
     def drained(self, methods: Methods | None = None) -> Deferred[None]:
         """A Deferred that fires with None once nothing waits and nothing runs.
@@ -187,33 +189,33 @@ class Collector:
         self._idle.append((methods, idle))
         return idle
 
+    def amount(self) -> tuple[int, int]:
+        """What waits and what runs: rows, and bytes."""
+        waiting, slots, again = self.waiting, self._slots, self._again
+        return (
+            waiting.rows + slots.rows + again.rows,
+            waiting.size + slots.size + again.size,
+        )
+
     # In
 
     def _refusal(
         self, method: IRunnable, rows: int, size: int, seconds: float
     ) -> InferenceError | None:
         """Why a call cannot be queued, now or ever; None if it can."""
-        policy, waiting = self.policy, self.waiting
-        most_rows, most_bytes = policy.max_queued_rows, policy.max_queued_bytes
-        if self._closed:
-            shed = Shed.CLOSING
-        elif seconds <= 0:
+        if seconds <= 0:
             self._observer.expired(method.labels)
             return DeadlineExceeded()
-        elif rows > most_rows or size > most_bytes:
-            shed = Shed.TOO_LARGE
-        elif waiting.rows + rows > most_rows:
-            shed = Shed.ROWS
-        elif waiting.size + size > most_bytes:
-            shed = Shed.BYTES
+        refusal: Refusal | None
+        if self._closed:
+            error = Unavailable("the server is shutting down")
+            refusal = Refusal(Shed.CLOSING, error)
         else:
+            refusal = self.held.refusal(rows, size)
+        if refusal is None:
             return None
-        self._observer.shed(method.labels, shed)
-        if shed is Shed.CLOSING:
-            return Unavailable("the server is shutting down")
-        if shed is Shed.TOO_LARGE:
-            return CallTooLarge(most_rows, most_bytes)
-        return Overloaded(self.retry_after())
+        self._observer.shed(method.labels, refusal.reason)
+        return refusal.error
 
     def _settle(self, call: Call) -> Deferred[Tensors] | None:
         """Take a call out, wherever it is.
@@ -373,6 +375,10 @@ class Collector:
         if self._delivery.going or self.waiting.has(methods):
             return False
         return not any(b.method in methods for b in (*self._slots, *self._again))
+
+    def _end(self, _: None) -> None:
+        self._deadlines.stop()
+        self.held.remove(self.amount)
 
     def _tell_idle(self) -> None:
         if self._idle:

@@ -183,15 +183,21 @@ GAUGES = (
     ),
     Family(
         "txinfer_queue_limit_rows",
-        "Rows that may wait.",
+        "Rows that may wait and run.",
         (),
-        of_load(lambda load: load.max_queued_rows),
+        of_load(lambda load: load.most.rows),
     ),
     Family(
         "txinfer_queue_limit_bytes",
-        "Bytes of tensors that may wait.",
+        "Bytes that may be held.",
         (),
-        of_load(lambda load: load.max_queued_bytes),
+        of_load(lambda load: load.most.size),
+    ),
+    Family(
+        "txinfer_held_bytes",
+        "Bytes held: bodies, tensors, and answers that are not sent.",
+        (),
+        of_load(lambda load: load.held.size),
     ),
     Family(
         "txinfer_session_slots",

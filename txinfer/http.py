@@ -21,7 +21,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .answers import AnswerChannel
+from .answers import AnswerChannel, unsent
 from .reading import RETRY, Reader
 from .request import JSON_TYPE, STATUS_LINES, BoundedRequest, error_body
 
@@ -79,6 +79,7 @@ class BoundedChannel(AnswerChannel):
     _produces = False
     address: str | None = None
     _ahead = b""
+    _unsent = 0
 
     def __init__(self, site: Any) -> None:
         self.site = site
@@ -130,6 +131,7 @@ class BoundedChannel(AnswerChannel):
         self.deadline = inf
         self.reader.close()
         self._ahead = b""
+        self._hold_unsent(0)
         current, self.current = self.current, None
         if current is not None:
             self.site.held -= len(current.body)
@@ -141,6 +143,7 @@ class BoundedChannel(AnswerChannel):
     def pauseProducing(self) -> None:
         """The client does not read: write no more, and do not wait for ever."""
         self._blocked = True
+        self._hold_unsent(unsent(self.transport))
         self._wait(Phase.BLOCKED, self.site.limits.write_timeout)
         if self._producer is not None:
             self._producer.pauseProducing()
@@ -148,6 +151,7 @@ class BoundedChannel(AnswerChannel):
     def resumeProducing(self) -> None:
         """The client reads again."""
         self._blocked = False
+        self._hold_unsent(0)
         if self.refused:
             self._wait(Phase.LINGER, LINGER_SECONDS)
         elif self.current is None:
@@ -299,6 +303,11 @@ class BoundedChannel(AnswerChannel):
     def is_waiting(self) -> bool:
         """Whether a request was read, and its answer has not begun."""
         return self.current is not None and not self.current.startedWriting
+
+    def _hold_unsent(self, count: int) -> None:
+        """Account for what of an answer waits for the client to read."""
+        self.site.held += count - self._unsent
+        self._unsent = count
 
     def _wait(self, phase: Phase, seconds: float) -> None:
         self.phase = phase

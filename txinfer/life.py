@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from .collector import Collector
 from .errors import FetchFailed, InvalidModel
 from .fetch import Fetcher, FetchPolicy
+from .held import Held
 from .loader import Loader
 from .observe import NOBODY, IObserver
 from .origin import source_of
@@ -44,6 +45,7 @@ class Life:
         observer: is told what happens.
         poll_seconds: how often new versions are looked for; 0 for never.
         model_size: the most bytes of a model that is fetched.
+        held: the account of all that is held for callers.
     """
 
     log = Logger()
@@ -59,13 +61,14 @@ class Life:
         observer: IObserver = NOBODY,
         poll_seconds: float = 0.0,
         model_size: int = MODEL_SIZE,
+        held: Held | None = None,
     ) -> None:
         self._threads = ModelThreads(reactor, threads)
         self._loaders = ModelThreads(reactor, LOADERS)
         self._fetcher = (
             None if fetch is None else Fetcher(reactor, fetch, observer=observer)
         )
-        self.collector = Collector(self._threads, reactor, policy, observer)
+        self.collector = Collector(self._threads, reactor, policy, observer, held)
         self._loader = Loader(self._loaders, self.collector, reactor, observer)
         self._watchers = [
             VersionWatcher(

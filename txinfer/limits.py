@@ -85,6 +85,20 @@ class CallLimits:
 
 
 @attrs.frozen(kw_only=True)
+class QueueLimits:
+    """What is held for all callers together; ValueError if a value makes no sense."""
+
+    # A queue that takes longer to drain than a caller's patience is of no use; one
+    # that is shorter than a job's rows refuses the job.
+    queue_rows: int = bound(
+        0, "Most rows that wait and run at once; 0 for 512 batches.", least=0
+    )
+    queue_bytes: int = bound(
+        256 * MIB, "Most bytes held at once: bodies, tensors and answers not yet sent."
+    )
+
+
+@attrs.frozen(kw_only=True)
 class FetchLimits:
     """How far the fetch of one URL input goes; ValueError if a value makes no sense."""
 

@@ -71,6 +71,13 @@ class Run:
     rerun: bool = False
 
 
+class Amount(NamedTuple):
+    """How much of everything: rows of calls, and bytes."""
+
+    rows: int
+    size: int
+
+
 @attrs.define
 class Depth:
     """What of one method waits, and what runs."""
@@ -87,8 +94,8 @@ class Load:
     ``running_since`` tells when each run under way began, in seconds on the
     reactor's clock; ``lost`` how many of the ``slots`` are held by runs that are
     not expected to come back; ``wait`` in how many seconds a call that came now
-    would run. The bounds are those of the queue. ``costs`` tells what runs of each
-    method are known to take.
+    would run; ``held`` how much is held for callers, and ``most`` how much may be;
+    ``costs`` what runs of each method are known to take.
     """
 
     slots: int
@@ -96,8 +103,8 @@ class Load:
     running_since: tuple[float, ...]
     depths: Mapping[Labels, Depth]
     wait: float
-    max_queued_rows: int
-    max_queued_bytes: int
+    held: Amount
+    most: Amount
     costs: Mapping[Labels, Sequence[Point]] = attrs.field(factory=dict)
 
 

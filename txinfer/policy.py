@@ -5,6 +5,12 @@ from __future__ import annotations
 import attrs
 from attrs.validators import ge
 
+from .limits import QueueLimits
+
+# Batches that may be held if nobody says how many rows: some seconds' work of a fast
+# model, and with the usual batch a job of ten thousand rows.
+BATCHES = 512
+
 
 @attrs.frozen
 class BatchPolicy:
@@ -14,15 +20,18 @@ class BatchPolicy:
 
     Args:
         max_rows: the largest batch, in rows; a larger call is split.
-        max_queued_rows: rows that may wait; further calls are refused, and so
-            is any call of more rows.
-        max_queued_bytes: the same bound in bytes of tensors.
+        queue: what may wait and run; further calls are refused, and so is any
+            call that is larger than that.
         linger: seconds a batch that is not full waits for company although a
             slot is free, and what is younger waits behind it. With 0 no timer
             is ever used.
     """
 
     max_rows: int = attrs.field(default=32, validator=ge(1))
-    max_queued_rows: int = attrs.field(default=16384, validator=ge(1))
-    max_queued_bytes: int = attrs.field(default=256 * 1024 * 1024, validator=ge(1))
+    queue: QueueLimits = attrs.field(factory=QueueLimits)
     linger: float = attrs.field(default=0.0, validator=ge(0))
+
+    @property
+    def queue_rows(self) -> int:
+        """The most rows that wait and run at once."""
+        return self.queue.queue_rows or BATCHES * self.max_rows

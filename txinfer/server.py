@@ -83,6 +83,7 @@ class Server(Service):
             inference.limits.request_size,
             reactor=reactor,
         )
+        inference.held.add(self._held)
         if access_log is not None:
             self._site.on_answer = access_log.answered
             self._site.on_refusal = access_log.refused
@@ -125,6 +126,10 @@ class Server(Service):
         await self.inference.stopService()
         if self._access_log is not None:
             await self._access_log.close()
+
+    def _held(self) -> tuple[int, int]:
+        """What the door holds: no rows, but bodies, and answers that are not sent."""
+        return 0, self._site.held
 
     def _listen(self, description: str) -> None:
         failures: list[Failure] = []

@@ -18,14 +18,15 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from .callers import Caller
-from .errors import FetchFailed, Unavailable
+from .errors import FetchFailed, InferenceError, Unavailable
 from .fetch import FetchPolicy
 from .guard import Guard
+from .held import Held
 from .interfaces import IFetcher, IMethod, IModel, IModels, IPredictor, IStatus
 from .keys import ApiKeys
 from .life import Life
 from .limits import CallLimits, ClientLimits
-from .observe import Load
+from .observe import Labels, Load
 from .operations import FIGURES, HEALTH, PATHS, Operations
 from .places import MODEL_SIZE
 from .policy import BatchPolicy
@@ -122,6 +123,8 @@ class InferenceService(Service):
         self.models = as_specs(path, models, tags, load)
         self._static_path = static_path
         self.policy = policy or BatchPolicy()
+        # What several lives hold, and the door of a site.
+        self.held = Held(self.policy.queue_rows, self.policy.queue.queue_bytes)
         self.cors = cors
         self.limits = limits
         self._fetch_policy = fetch
@@ -235,7 +238,7 @@ class InferenceService(Service):
         guard = None if self.guard.admits_all else self.guard
         router = dialect.router()
         add_routes(router, dialect, self)
-        root = Root(Api(router, guard), headers, preflight, guard)
+        root = Root(Api(router, guard), headers, preflight, guard, self._full)
         self.operations.mount(root)
         if self._static_path is not None:
             root.putChild(STATIC_SEGMENT, StaticFiles(self._static_path))
@@ -276,6 +279,7 @@ class InferenceService(Service):
             self.operations.metrics,
             self._poll_seconds,
             self._model_size,
+            self.held,
         )
         self._draining = False
         life.begin()
@@ -304,6 +308,14 @@ class InferenceService(Service):
         self.operations.end()
         life, self._life = self._life, None
         return succeed(None) if life is None else Deferred.fromCoroutine(life.end())
+
+    def _full(self, announced: int) -> InferenceError | None:
+        """Why not to read a body of so many bytes; None to read it."""
+        refusal = self.held.refusal(1, announced)
+        if refusal is None:
+            return None
+        self.operations.metrics.shed(Labels(), refusal.reason)
+        return refusal.error
 
     def _open_paths(self) -> frozenset[bytes]:
         """The first segments of the paths that nobody needs a key for."""

@@ -48,7 +48,7 @@ class BoundedSite(Site):
     """A site whose requests are bounded and that can be drained.
 
     ``channels`` are the connections, ``requests`` how many have begun so far,
-    ``held`` the bytes of bodies in memory.
+    ``held`` the bytes in memory of bodies, and of answers that wait to be sent.
     ``on_answer`` is called with each answered request and its channel,
     ``on_refusal`` with the status of each request that no resource saw.
 

@@ -25,6 +25,8 @@ class Slots:
         clock: the reactor's.
         landed: called with each batch that is back, what came of it and the
             seconds that it took; its slot is free then.
+
+    ``rows`` and ``size`` (bytes) count what runs.
     """
 
     def __init__(
@@ -36,6 +38,8 @@ class Slots:
         self._threads = threads
         self._clock = clock
         self._landed = landed
+        self.rows = 0
+        self.size = 0
         self._running: dict[Batch, None] = {}
         self._overlap = Overlap(threads.size)
 
@@ -47,7 +51,7 @@ class Slots:
         return iter(self._running)
 
     @property
-    def size(self) -> int:
+    def count(self) -> int:
         """How many slots there are."""
         return self._threads.size
 
@@ -64,6 +68,8 @@ class Slots:
     def start(self, batch: Batch) -> None:
         """Run a batch."""
         self._running[batch] = None
+        self.rows += batch.rows
+        self.size += batch.size
         batch.left = self._clock.seconds()
         done: Any = partial(self._back, batch)
         self._threads.call(done, *work_of(batch))
@@ -89,6 +95,8 @@ class Slots:
 
     def _back(self, batch: Batch, result: Result, seconds: float) -> None:
         del self._running[batch]
+        self.rows -= batch.rows
+        self.size -= batch.size
         self._landed(batch, result, seconds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from klein import Klein
@@ -134,6 +135,10 @@ class Refused(Resource):
         return respond_error(request, self.error)
 
 
+def _never_full(announced: int) -> InferenceError | None:
+    return None
+
+
 class Root(Resource):
     """The API, folders beside it, and what applies to all of them.
 
@@ -143,6 +148,7 @@ class Root(Resource):
         preflight: set on answers to CORS preflight requests besides; none are
             answered if it is empty.
         guard: who is let in; None lets everybody in.
+        full: why not to read a body of so many bytes; None to read it.
     """
 
     def __init__(
@@ -151,9 +157,11 @@ class Root(Resource):
         headers: tuple[tuple[bytes, bytes], ...] = (),
         preflight: tuple[tuple[bytes, bytes], ...] = (),
         guard: Guard | None = None,
+        full: Callable[[int], InferenceError | None] = _never_full,
     ) -> None:
         super().__init__()
         self._api = api
+        self._full = full
         self._guard = guard
         self._headers = headers
         self._preflight = preflight
@@ -166,10 +174,11 @@ class Root(Resource):
         Returns:
             None to read it; otherwise a status, a text and header lines.
         """
-        if self._guard is None:
-            return None
-        segment = request.path[1:].partition(b"/")[0]
-        error = self._guard.admit(request, segment)
+        error = None
+        if self._guard is not None:
+            segment = request.path[1:].partition(b"/")[0]
+            error = self._guard.admit(request, segment)
+        error = error or self._full(announced)
         if error is None:
             return None
         return error.status, str(error), header_lines(error)
