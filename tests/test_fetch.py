@@ -708,8 +708,8 @@ def test_who_holds_most_makes_room() -> None:
     assert net.results == []
     # One that is complete is not held here.
     net.fetch(done)
-    net.accept(4).says(ok(b"x" * 2000))
-    assert net.results.pop() == b"x" * 2000
+    net.accept(4).says(ok(b"x" * 1000))
+    assert net.results.pop() == b"x" * 1000
     net.fetch(done, slow)
     net.accept(5).says(ok(b"x" * 1))
     [failure] = net.results
@@ -719,9 +719,18 @@ def test_who_holds_most_makes_room() -> None:
     assert net.results[1:] == [b"x" * 100, b"y"]
 
 
-def test_a_request_that_alone_is_too_large_is_told_so() -> None:
-    net = Network(url_memory=1000)
-    net.fetch("http://a.example/0", "http://a.example/1", "http://a.example/2")
+@pytest.mark.parametrize(
+    ("memory", "most", "count"),
+    [(1000, None, 3), (1000, None, 2), (5000, 1000, 2), (1000, 5000, 2)],
+)
+def test_a_request_that_alone_is_too_large_is_told_so(
+    memory: int, most: int | None, count: int
+) -> None:
+    net = Network(url_memory=memory)
+    urls = [f"http://a.example/{number}" for number in range(count)]
+    fetched = net.fetcher.fetch(urls, "", most)
+    fetched.addErrback(net.results.append)
+    net.reactor.advance(0)
     net.accept(0).says(ok(b"x" * 600))
     net.accept(1).says(ok(b"x" * 600))
     [failure] = net.results

@@ -118,7 +118,9 @@ class Shelf:
     coming: list[Deferred[list[bytes]]] = attrs.field(factory=list)
     cancelled: list[str] = attrs.field(factory=list)
 
-    def fetch(self, urls: Sequence[str], client: str = "") -> Deferred[list[bytes]]:
+    def fetch(
+        self, urls: Sequence[str], client: str = "", most: int | None = None
+    ) -> Deferred[list[bytes]]:
         self.fetched += urls
         self.clients.append(client)
         bodies = [self.bodies.get(url, b"") for url in urls]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from .errors import FetchFailed
+from .errors import BodiesTooLarge, FetchFailed
 
 
 class Errand:
@@ -13,6 +13,7 @@ class Errand:
 
     Args:
         count: how many are sent for.
+        most: how many bytes they may have together.
 
     ``answer`` fires with the bodies, in the order in which they were asked for.
     Cancelling it stops the ``fetches``. ``held`` counts the bytes kept here.
@@ -20,12 +21,13 @@ class Errand:
     time would tell which of them failed faster.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, most: int) -> None:
         self.answer: Deferred[list[bytes]] = Deferred(self._cancelled)
         self.fetches: list[Deferred[None]] = []
         self.held = 0
         self._bodies: dict[int, bytes] = {}
         self._count = count
+        self._most = most
         self.failure: FetchFailed | None = None
 
     @property
@@ -34,12 +36,14 @@ class Errand:
         return bool(self.answer.called)
 
     def put(self, position: int, body: bytes) -> None:
-        """Take one body in, if it is still of use."""
+        """Take one body in, if it is still of use, unless that is too much."""
         if self.is_over or self.failure is not None:
             return
         self._bodies[position] = body
         self.held += len(body)
-        if len(self._bodies) == self._count:
+        if self.held > self._most:
+            self.fail(BodiesTooLarge(self._most))
+        elif len(self._bodies) == self._count:
             self.answer.callback([self._bodies[n] for n in range(self._count)])
 
     def spoil(self, why: FetchFailed) -> None:

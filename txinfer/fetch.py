@@ -35,7 +35,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from .addresses import AddressRules, parse_allow
 from .chain import Chain, shown
 from .errand import Errand
-from .errors import BodiesTooLarge, FetchFailed, Unavailable
+from .errors import FetchFailed, Unavailable
 from .limits import FetchLimits
 from .lookup import ThreadedResolver
 from .observe import NOBODY, Fetched, IObserver
@@ -119,12 +119,16 @@ class Fetcher:
         self._errands: set[Errand] = set()
         self._closed = False
 
-    def fetch(self, urls: Sequence[str], client: str = "") -> Deferred[list[bytes]]:
+    def fetch(
+        self, urls: Sequence[str], client: str = "", most: int | None = None
+    ) -> Deferred[list[bytes]]:
         """GET URLs, all at the same time as far as there are turns.
 
         Args:
             urls: what is wanted; at least one, and none of them twice.
             client: for whom; clients take turns.
+            most: how many bytes all bodies may have together; ``url_memory`` at
+                most, and by default.
 
         Returns:
             A Deferred that fires with the bodies, in the order of the URLs, or
@@ -140,7 +144,8 @@ class Fetcher:
         """
         if self._closed:
             return fail(FetchFailed("the fetcher is closed", "cancelled"))
-        errand = Errand(len(urls))
+        limit = self._limits.url_memory
+        errand = Errand(len(urls), limit if most is None else min(most, limit))
         self._errands.add(errand)
         errand.answer.addBoth(self._no_longer, errand)
         for position, url in enumerate(urls):
@@ -223,12 +228,8 @@ class Fetcher:
     def _arrived(self, errand: Errand, position: int, body: bytes) -> None:
         """Take a body in; if all requests hold too much, drop who holds most."""
         errand.put(position, body)
-        limit = self._limits.url_memory
-        while sum(each.held for each in self._errands) > limit:
-            largest = max(self._errands, key=lambda each: each.held)
-            largest.fail(
-                BodiesTooLarge(limit) if largest.held > limit else _too_much(1)
-            )
+        while sum(each.held for each in self._errands) > self._limits.url_memory:
+            max(self._errands, key=lambda each: each.held).fail(_too_much(1))
 
 
 def _too_late(_: object, seconds: float) -> bytes:

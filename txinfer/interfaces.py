@@ -191,12 +191,15 @@ class IThreads(Interface):
 class IFetcher(Interface):
     """Where the bodies of URL inputs come from."""
 
-    def fetch(urls: Sequence[str], client: str = "") -> Deferred[list[bytes]]:
+    def fetch(
+        urls: Sequence[str], client: str = "", most: int | None = None
+    ) -> Deferred[list[bytes]]:
         """Fetch all the URLs of a request, none of which is there twice.
 
         Args:
             urls: what is wanted; at least one.
             client: for whom; clients take turns.
+            most: how many bytes all bodies may have together.
 
         Returns:
             A Deferred that fires with the whole bodies, in the order of the

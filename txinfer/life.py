@@ -113,11 +113,13 @@ class Life:
             return ["no session slot is left: all are held by runs that hang"]
         return []
 
-    def fetch(self, urls: Sequence[str], client: str = "") -> Deferred[list[bytes]]:
+    def fetch(
+        self, urls: Sequence[str], client: str = "", most: int | None = None
+    ) -> Deferred[list[bytes]]:
         """Fetch URL inputs; see :class:`~txinfer.interfaces.IFetcher`."""
         if self._fetcher is None:
             return fail(FetchFailed("URLs are not taken"))
-        return self._fetcher.fetch(urls, client)
+        return self._fetcher.fetch(urls, client, most)
 
     async def end(self) -> None:
         """Take no more calls, answer those that were taken, free the models."""

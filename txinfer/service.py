@@ -212,11 +212,13 @@ class InferenceService(Service):
         """See :class:`~txinfer.interfaces.IModels`."""
         return self._current().registry.listing()
 
-    def fetch(self, urls: Sequence[str], client: str = "") -> Deferred[list[bytes]]:
+    def fetch(
+        self, urls: Sequence[str], client: str = "", most: int | None = None
+    ) -> Deferred[list[bytes]]:
         """Fetch URL inputs; see :class:`~txinfer.interfaces.IFetcher`."""
         if self._life is None:
             return fail(FetchFailed(NOT_RUNNING))
-        return self._life.fetch(urls, client)
+        return self._life.fetch(urls, client, most)
 
     def resource(self) -> Root:
         """The HTTP interface, to be mounted anywhere in a site's tree.

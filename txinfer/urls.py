@@ -102,7 +102,7 @@ async def _fetch_all(
         wanted.setdefault(hole.url, []).append(hole)
     places = list(wanted.values())
     try:
-        bodies = await fetcher.fetch(list(wanted), client)
+        bodies = await fetcher.fetch(list(wanted), client, limits.tensor_size)
     except FetchFailed as error:
         raise places[error.position][0].failed() from None
     for same, body in zip(places, bodies, strict=True):
