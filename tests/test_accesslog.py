@@ -261,12 +261,12 @@ def test_the_end_is_at_once_if_nothing_is_left(bench: Bench) -> None:
 def test_the_end_does_not_wait_for_ever(bench: Bench) -> None:
     bench.web.get("/")
     closed = bench.log.close()
+    bench.threads.started.clear()
     with capturedLogs() as events:
         bench.clock.advance(5)
     assert result(closed) is None
     assert len(events) == 1
     assert not bench.file.closed
-    bench.threads.finish()
 
 
 def test_it_can_be_started_again(bench: Bench) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
@@ -141,6 +144,7 @@ class Network:
         """Ask for URLs; the bodies, or the failure, are appended to ``results``."""
         fetched = self.fetcher.fetch(urls or ["http://a.example/x"], client)
         fetched.addCallback(self.results.extend).addErrback(self.results.append)
+        self.reactor.advance(0)
         return fetched
 
     @property
@@ -960,21 +964,44 @@ class OnLoopback(TestCase):
         fetched = self.fetcher().fetch(["http://does-not-exist.invalid/"])
         await self.assertFailure(fetched, FetchFailed)
 
-    async def test_https_needs_a_trusted_certificate(self) -> None:
+    async def serve_tls(self, key: Any) -> int:
+        """Serve with a certificate of localhost; the port."""
         from twisted.internet.endpoints import SSL4ServerEndpoint
 
-        key = self_signed()
         port = await SSL4ServerEndpoint(
             self.reactor, 0, key.options(), interface="127.0.0.1"
         ).listen(self.served)
         self.addCleanup(port.stopListening)
-        url = f"https://localhost:{port.getHost().port}/"
+        number: int = port.getHost().port
+        return number
+
+    async def test_https_needs_a_trusted_certificate(self) -> None:
+        key = self_signed()
+        url = f"https://localhost:{await self.serve_tls(key)}/"
         untrusted = self.fetcher("127.0.0.0/8", "localhost").fetch([url])
         error = await self.assertFailure(untrusted, FetchFailed)
         assert "certificate verify failed" in str(error)
         trusting = BrowserLikePolicyForHTTPS(trustRoot=key)
         fetcher = self.fetcher("localhost", https=trusting)
         assert await fetcher.fetch([url]) == [b"body"]
+
+    async def test_https_trusts_the_platform_but_nobody_under_another_name(
+        self,
+    ) -> None:
+        key = self_signed()
+        port = await self.serve_tls(key)
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        bundle = Path(folder.name, "bundle.pem")
+        bundle.write_bytes(key.dumpPEM())
+        environment = {**os.environ, "SSL_CERT_FILE": str(bundle)}
+        environment.pop("SSL_CERT_DIR", None)
+        self.patch(os, "environ", environment)
+        fetcher = self.fetcher("127.0.0.0/8")
+        assert await fetcher.fetch([f"https://localhost:{port}/"]) == [b"body"]
+        for host in ("127.0.0.1", "127.1"):
+            other = fetcher.fetch([f"https://{host}:{port}/"])
+            await self.assertFailure(other, FetchFailed)
 
 
 def self_signed() -> Any:

@@ -19,7 +19,7 @@ from txinfer.cost import Point
 from txinfer.counts import ROWS, SECONDS, Histogram, Window
 from txinfer.exposition import Exposition, text
 from txinfer.families import COUNTERS, GAUGES, HISTOGRAMS
-from txinfer.metrics import BUSY_SECONDS, ENDED_VERSIONS, RECENT_RUNS, Metrics
+from txinfer.metrics import BUSY_SECONDS, ENDED_VERSIONS, RECENT_RUNS, Door, Metrics
 from txinfer.observe import Amount, Depth, Fetched, IObserver, Labels, Load, Run, Shed
 from txinfer.trace import Trace
 
@@ -235,6 +235,13 @@ def test_what_waits_and_runs_is_told_by_method(bench: Bench) -> None:
     bench.load = load()
     line = 'txinfer_queue_rows{method="names",model="digits"} 0.0'
     assert line in bench.text()
+
+
+def test_what_the_door_holds_is_told_where_there_is_one(bench: Bench) -> None:
+    assert not re.search(r"^txinfer_connections ", bench.text(), re.M)
+    bench.metrics.door = Door(lambda: 3, lambda: 4000)
+    assert bench.value("txinfer_connections") == 3
+    assert bench.value("txinfer_body_bytes") == 4000
 
 
 def test_without_a_model_there_is_no_load(bench: Bench) -> None:

@@ -145,7 +145,7 @@ class Bench:
         limits: CallLimits = LIMITS,
     ) -> None:
         self.clock = Clock()
-        self.threads = SteppedThreads()
+        self.threads = SteppedThreads(1, self.clock)
         self.told = Metrics(self.clock)
         self.model = MemoryModel(
             {name: method[0] for name, method in methods.items()},

@@ -20,7 +20,7 @@ from txinfer.interfaces import IStatus
 from txinfer.keys import parse_keys
 from txinfer.limits import ClientLimits
 from txinfer.observe import Amount, Depth, Labels, Load, Run
-from txinfer.operations import FIGURES, HEALTH, PATHS, Operations
+from txinfer.operations import FIGURES, HEALTH, Operations
 from txinfer.trace import Trace
 from txinfer.web import ErrorResource, Root
 
@@ -51,7 +51,8 @@ class Bench:
         self.operations = Operations(self.status, self.clock)
         self.operations.begin()
         root = Root(ErrorResource(418, "the api"), guard=guard)
-        self.operations.mount(root)
+        self.operations.mount_health(root)
+        self.operations.mount_figures(root)
         self.web = WebClient(root)
 
     def get(self, path: str, verb: str = "GET", **headers: str) -> Answer:
@@ -244,9 +245,11 @@ def test_other_paths_are_the_apis(bench: Bench) -> None:
 
 
 def test_their_names_are_told(bench: Bench) -> None:
-    root = Resource()
-    bench.operations.mount(root)
-    assert set(root.children) == PATHS == HEALTH | FIGURES
+    health, figures = Resource(), Resource()
+    bench.operations.mount_health(health)
+    assert set(health.children) == HEALTH
+    bench.operations.mount_figures(figures)
+    assert set(figures.children) == FIGURES
 
 
 def test_they_are_json_under_any_site() -> None:
@@ -255,7 +258,7 @@ def test_they_are_json_under_any_site() -> None:
     bench = Bench()
     mounted: Any = Resource()
     root = Root(ErrorResource(418, "the api"))
-    bench.operations.mount(root)
+    bench.operations.mount_health(root)
     mounted.putChild(b"api", root)
     site: Any = Site(mounted)
     web = WebClient(mounted, site)

@@ -21,7 +21,7 @@ ROW = re.compile(
 INHERITED = {"help", "version"}
 
 # Options that may be repeated are methods, which have no default to be read.
-DEFAULTS: dict[str, object] = {"port": DEFAULT_PORT}
+DEFAULTS: dict[str, object] = {"port": DEFAULT_PORT, "versions": "latest"}
 
 
 class Row(NamedTuple):

@@ -27,8 +27,10 @@ from twisted.trial.unittest import TestCase
 from tests.gates import PATIENCE, Gate
 from tests.memory import MemoryModel
 from txinfer import BatchPolicy, InferenceService, QueueLimits
+from txinfer.accesslog import AccessLog, access_log
 from txinfer.errors import InvalidModel
 from txinfer.interfaces import IModel
+from txinfer.keys import parse_keys
 from txinfer.server import CannotListen, Server, place
 
 reactor: Any = global_reactor
@@ -113,11 +115,19 @@ class ServerCase(TestCase):
         self.folder = folder.name
 
     def server(
-        self, *endpoints: str, load: Callable[[], IModel] = MemoryModel, **options: Any
+        self,
+        *endpoints: str,
+        load: Callable[[], IModel] = MemoryModel,
+        access_log: AccessLog | None = None,
+        **options: Any,
     ) -> Server:
         inference = InferenceService("a model", load=load, reactor=reactor, **options)
         server = Server(
-            inference, endpoints or [LOCAL], self.reactor, at_exit=self.at_exit.append
+            inference,
+            endpoints or [LOCAL],
+            self.reactor,
+            access_log=access_log,
+            at_exit=self.at_exit.append,
         )
         server.log = Logger("server", observer=cast(Any, self.events.append))
         return server
@@ -309,6 +319,54 @@ class BoundsTests(ServerCase):
         self.assertEqual((status, value), (200, {"y": [3.0]}))
 
 
+class TellingTests(ServerCase):
+    async def test_what_the_door_refuses_is_counted(self) -> None:
+        keys = parse_keys("a-key-of-16-chars")
+        server = await self.ready(self.server(api_keys=keys))
+        metrics = server.inference.operations.metrics
+        client = await self.client(server)
+        client.send("POST", value={"x": [1]})
+        self.assertEqual((await client.answer())[0], 401)
+        client = await self.client(server)
+        assert client.transport is not None
+        client.transport.write(b"nonsense\r\n\r\n")
+        self.assertEqual((await client.answer())[0], 400)
+        counts = metrics.methods["", ""]
+        self.assertEqual(dict(counts.statuses), {401: 1, 400: 1})
+
+    async def test_what_the_door_holds_is_told(self) -> None:
+        server = await self.ready(self.server())
+        door = server.inference.operations.metrics.door
+        assert door is not None
+        self.assertEqual((door.connections(), door.body_bytes()), (0, 0))
+        client = await self.client(server)
+        await client.ask("GET")
+        self.assertEqual((door.connections(), door.body_bytes()), (1, 0))
+        assert client.transport is not None
+        client.transport.write(
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{"
+        )
+        await until(lambda: door.body_bytes() == 1)
+        await self._hang_up(client)
+        await until(lambda: not door.connections())
+        self.assertEqual(door.body_bytes(), 0)
+
+    async def test_requests_are_logged_until_the_very_end(self) -> None:
+        path = os.path.join(self.folder, "log")
+        log = access_log(path, "json", reactor)
+        server = await self.ready(self.server(access_log=log))
+        client = await self.client(server)
+        await client.ask("POST", {"x": [1]})
+        stopped = server.stopService()
+        client.send("POST", value={"x": [1, 2]})
+        await client.answer()
+        await stopped
+        lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+        self.assertEqual([line["status"] for line in lines], [200, 200])
+        self.assertEqual([line["batch_rows"] for line in lines], [1, 2])
+        self.assertEqual({line["peer"] for line in lines}, {"127.0.0.1"})
+
+
 class DrainingTests(ServerCase):
     async def test_what_is_under_way_is_answered_and_all_is_closed(self) -> None:
         gate = Gate()
@@ -352,6 +410,18 @@ class DrainingTests(ServerCase):
         self.assertIn(b"connection: close", head.lower())
         await stopped
         self.assertTrue(client.lost)
+
+    async def test_who_is_still_connected_hears_that_it_is_not_ready(self) -> None:
+        server = await self.ready(self.server())
+        client = await self.client(server)
+        client.send("GET", "/readyz")
+        self.assertEqual((await client.answer())[0], 200)
+        stopped = server.stopService()
+        client.send("GET", "/readyz")
+        status, _, value = await client.answer()
+        reasons = ["the server is shutting down"]
+        self.assertEqual((status, value), (503, {"ready": False, "reasons": reasons}))
+        await stopped
 
     async def test_it_can_be_started_again(self) -> None:
         server = self.server()

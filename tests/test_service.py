@@ -347,6 +347,16 @@ class OperationsTests(ServiceCase):
         unready = {"ready": False, "reasons": reasons}
         self.assertEqual(await web.look("/readyz"), (503, unready))
 
+    async def test_metrics_are_not_shown_to_anybody_if_told_so(self) -> None:
+        model = MemoryModel({"metrics": AFFINE})
+        with capturedLogs() as events:
+            service = await self.started(model, metrics=False)
+        self.assertFalse([e for e in events if "hides" in e["log_format"]])
+        web = await self.listening(service.resource())
+        self.assertEqual((await web.look("/stats"))[0], 404)
+        self.assertEqual((await web.look("/healthz"))[0], 200)
+        self.assertEqual((await web.look("/metrics"))[1]["name"], "metrics")
+
     async def test_a_given_registry_has_the_metrics_while_it_runs(self) -> None:
         registry = CollectorRegistry()
         service = await self.started(registry=registry)

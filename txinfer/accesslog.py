@@ -193,9 +193,10 @@ class AccessLog:
         self._threads.stop()
 
     def _give_up(self, failure: Failure) -> None:
-        # The thread is left to whatever holds it up.
         failure.trap(TooLate)
         self.log.warn("The access log is slow: its last lines are lost")
+        # The thread is left to whatever holds it up.
+        self._threads.stop()
 
 
 def access_log(path: str, form: str, reactor: Any) -> AccessLog:

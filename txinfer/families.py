@@ -164,6 +164,18 @@ GAUGES = (
         readings.learned,
     ),
     Family(
+        "txinfer_connections",
+        "Connections of clients.",
+        (),
+        readings.of_door(lambda door: door.connections()),
+    ),
+    Family(
+        "txinfer_body_bytes",
+        "Bytes of request bodies in memory.",
+        (),
+        readings.of_door(lambda door: door.body_bytes()),
+    ),
+    Family(
         "txinfer_queue_rows",
         "Rows that wait for a session slot.",
         METHOD,

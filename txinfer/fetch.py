@@ -29,7 +29,6 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.web.client import BrowserLikePolicyForHTTPS, HostnameCachingHTTPSPolicy
 from twisted.web.iweb import IPolicyForHTTPS
 
 from .addresses import AddressRules, parse_allow
@@ -40,6 +39,7 @@ from .limits import FetchLimits
 from .lookup import ThreadedResolver
 from .observe import NOBODY, Fetched, IObserver
 from .rates import RateLimiter
+from .trust import PlatformPolicy
 from .turns import Turns
 
 __all__ = ["FetchPolicy", "Fetcher", "parse_allow"]
@@ -110,9 +110,7 @@ class Fetcher:
         threads = LOOK_UPS * self._limits.url_concurrent
         self._look_ups = ThreadedResolver(reactor, threads)
         self._resolver = resolver or self._look_ups
-        # Reading the platform's roots takes tens of milliseconds: once a host.
-        platform: Any = BrowserLikePolicyForHTTPS  # without annotations
-        self._https = HostnameCachingHTTPSPolicy(https or platform())
+        self._https = https or PlatformPolicy()
         self._observer = observer
         self._turns = Turns(reactor, self._limits.url_concurrent)
         self._lines = RateLimiter(reactor, LINES_PER_SECOND, LINES_AT_ONCE)

@@ -116,7 +116,8 @@ def client_of(request: IRequest) -> str:
 
 def client_address(request: IRequest) -> str:
     """Where a request comes from: an IPv4 address, an IPv6 network, or nothing."""
-    return network(request.getClientAddress())
+    known: str | None = getattr(request, "comes_from", None)
+    return network(request.getClientAddress()) if known is None else known
 
 
 def network(address: IAddress) -> str:

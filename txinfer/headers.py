@@ -41,9 +41,8 @@ def request_id(request: IRequest) -> bytes:
     one of our own. It stays the same.
     """
     anyhow: Any = request
-    try:
-        known: bytes = anyhow.known_as
-    except AttributeError:
+    known: bytes | None = getattr(anyhow, "known_as", None)
+    if known is None:
         anyhow.known_as = known = _given(request) or new_id()
     return known
 

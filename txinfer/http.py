@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .answers import AnswerChannel, unsent
+from .guard import network
 from .reading import RETRY, Reader
 from .request import JSON_TYPE, STATUS_LINES, BoundedRequest, error_body
 
@@ -78,6 +79,7 @@ class BoundedChannel(AnswerChannel):
     _discarded = 0
     _produces = False
     address: str | None = None
+    comes_from = ""
     _ahead = b""
     _unsent = 0
 
@@ -90,6 +92,7 @@ class BoundedChannel(AnswerChannel):
     def connectionMade(self) -> None:
         """Be known to the site, or be sent away if there are too many."""
         self.transport.setTcpNoDelay(True)
+        self.comes_from = network(self.getPeer())
         self.transport.registerProducer(self, True)
         self._produces = True
         crowd = self.site.enter(self)

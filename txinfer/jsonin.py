@@ -2,7 +2,7 @@
 
 Most bodies are arrays of numbers and are read by :mod:`.numeric`. What is not
 so plain is read the long way, by which all rules are defined and every error
-is worded.
+is worded. What is like a body before is read by :mod:`.repeats`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import numeric
+from . import numeric, repeats
 from .collecting import no_collecting
 from .counting import check_depth, check_elements
 from .errors import InputTooLarge, InvalidInput, TooManyElements
@@ -46,11 +46,15 @@ def read(
         TooManyElements: it has more values and names than are read.
         InputTooLarge: it has more rows than a request may have.
     """
+    asked = repeats.read(body, signature, limits, batch_transpose)
+    if asked is not None:
+        return asked
     numbers_only = check_elements(limits, body)
     found = numeric.read(body, signature)
     if found is not None:
         asked = _asked(*found, signature, limits, batch_transpose, apart)
         if asked is not None:
+            repeats.keep(body, signature, limits, batch_transpose, asked)
             return asked
     if numbers_only:
         why = " and is not just numbers in regular arrays"

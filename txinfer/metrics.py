@@ -6,7 +6,7 @@ Nothing here takes a lock: all of it is for the reactor thread.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -45,6 +45,19 @@ class ModelCounts:
     warm_ups: defaultdict[bool, int] = attrs.field(factory=lambda: defaultdict(int))
 
 
+@attrs.frozen
+class Door:
+    """What a site of our own holds at the moment it is asked.
+
+    Args:
+        connections: how many there are.
+        body_bytes: the bytes of request bodies in memory.
+    """
+
+    connections: Callable[[], int]
+    body_bytes: Callable[[], int]
+
+
 @implementer(IObserver)
 class Metrics:
     """Counts what it is told.
@@ -54,11 +67,13 @@ class Metrics:
 
     ``methods`` has the counts by (model, method), both empty for requests that
     reached none; ``versions`` by (model, version), ``models`` by model;
-    ``recent`` the last runs, each with the time at which it came back.
+    ``recent`` the last runs, each with the time at which it came back. ``door``
+    is the site's, if it is one of our own.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
+        self.door: Door | None = None
         self.methods: dict[tuple[str, str], MethodCounts] = {}
         self.models: defaultdict[str, ModelCounts] = defaultdict(ModelCounts)
         self.versions: OrderedDict[tuple[str, int], VersionCounts] = OrderedDict()

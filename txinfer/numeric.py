@@ -107,6 +107,16 @@ def read(body: bytes, signature: Signature) -> tuple[int | None, list[Numbers]] 
         return None
 
 
+def flat_numbers(body: bytes, column: Column) -> Array | None:
+    """The numbers of an object's only input, flat; None if they are not of the
+    type of the column, or the body is not JSON.
+    """
+    try:
+        return _PARSING.flat(body, column)
+    except NotPlain:
+        return None
+
+
 def _column(name: str, spec: TensorSpec) -> Column:
     key = f'"{name}":'.encode().translate(None, NUMBERS_AND_SPACE)
     keys = b"{" + key, b"," + key
@@ -132,13 +142,7 @@ class _Parsing:
         self, body: bytes, columns: Sequence[Column]
     ) -> tuple[int | None, list[Numbers]]:
         """See :func:`read`; raises NotPlain."""
-        try:
-            document = self._parser.parse(body)
-        except (ValueError, RuntimeError, MemoryError):
-            raise NotPlain from None
-        finally:
-            if len(body) > KEPT:
-                self._parser = Parser()
+        document = self._parsed(body)
         left = body.translate(None, NUMBERS_AND_SPACE)
         if type(document) is Object:
             return None, _object(document, columns, left)
@@ -147,6 +151,22 @@ class _Parsing:
                 raise NotPlain
             return _list(document, columns, left)
         raise NotPlain
+
+    def flat(self, body: bytes, column: Column) -> Array:
+        """See :func:`flat_numbers`; raises NotPlain."""
+        document = self._parsed(body)
+        if type(document) is not Object:
+            raise NotPlain
+        return _flat(document, column)
+
+    def _parsed(self, body: bytes) -> Any:
+        try:
+            return self._parser.parse(body)
+        except (ValueError, RuntimeError, MemoryError):
+            raise NotPlain from None
+        finally:
+            if len(body) > KEPT:
+                self._parser = Parser()
 
 
 _PARSING = _Parsing()

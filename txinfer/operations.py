@@ -27,7 +27,6 @@ from .values import dumps
 # First segments of paths. Health is everybody's to ask for, at any time.
 HEALTH = frozenset({b"healthz", b"readyz"})
 FIGURES = frozenset({b"metrics", b"monitoring", b"stats"})
-PATHS = HEALTH | FIGURES
 
 # An answer of a minute ago is of no use to anybody.
 NOT_STORED = b"Cache-Control: no-store\r\n"
@@ -134,15 +133,18 @@ class Operations:
             self.registry.unregister(self._exposition)
             self._begun = False
 
-    def mount(self, root: Resource) -> None:
-        """Put the paths under a root."""
+    def mount_health(self, root: Resource) -> None:
+        """Put the paths of ``HEALTH`` under a root."""
+        root.putChild(b"healthz", JsonTold(self._health))
+        root.putChild(b"readyz", JsonTold(self._readiness))
+
+    def mount_figures(self, root: Resource) -> None:
+        """Put the paths of ``FIGURES`` under a root."""
         metrics = Scraped(self.registry, self.clock)
         # Where TensorFlow Serving has it.
         monitoring, prometheus = Missing(), Missing()
         monitoring.putChild(b"prometheus", prometheus)
         prometheus.putChild(b"metrics", metrics)
-        root.putChild(b"healthz", JsonTold(self._health))
-        root.putChild(b"readyz", JsonTold(self._readiness))
         root.putChild(b"metrics", metrics)
         root.putChild(b"monitoring", monitoring)
         root.putChild(b"stats", JsonTold(self._stats))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from .counts import Histogram, MethodCounts
-from .metrics import Metrics, ModelCounts, VersionCounts
+from .metrics import Door, Metrics, ModelCounts, VersionCounts
 from .observe import Depth, Fetched, Load, Shed
 
 V = TypeVar("V", float, Histogram)
@@ -72,6 +72,16 @@ def of_outcomes(failures: Callable[[ModelCounts], dict[bool, int]]) -> Reading[f
             failed = failures(counts)
             yield (model, "done"), failed.get(False, 0)
             yield (model, "failed"), failed.get(True, 0)
+
+    return read
+
+
+def of_door(value: Callable[[Door], float]) -> Reading[float]:
+    """A number of our own site, if there is one."""
+
+    def read(metrics: Metrics, _: Load | None) -> Iterator[Labelled[float]]:
+        if metrics.door is not None:
+            yield (), value(metrics.door)
 
     return read
 

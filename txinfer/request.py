@@ -50,6 +50,7 @@ class BoundedRequest(WebRequest):
         repeated: the earlier ones of repeated headers.
         arrived: when its first byte came, in seconds on the reactor's clock.
 
+    ``comes_from`` is the client's network, which its connection knows;
     ``body`` holds the whole body once it is there; ``pending`` is cancelled if
     the client hangs up before the answer; ``trace`` is what the log tells of
     where the time went.
@@ -62,6 +63,7 @@ class BoundedRequest(WebRequest):
     body = b""
     pending: Deferred[Any] | None = None
     trace: object = None
+    known_as: bytes | None = None
     queued = False
     _parsePOSTFormSubmission = False
 
@@ -77,6 +79,7 @@ class BoundedRequest(WebRequest):
     ) -> None:
         # Not WebRequest's: see the module.
         self.channel = channel
+        self.comes_from: str = channel.comes_from
         self.site: Any = channel.site
         self.method = method
         self.uri = uri

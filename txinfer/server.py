@@ -25,14 +25,21 @@ from twisted.python.failure import Failure
 
 from .accesslog import AccessLog
 from .describe import lines
-from .errors import InvalidModel
+from .errors import InvalidModel, RateLimited, Unauthorized
+from .http import BoundedChannel
 from .limits import DoorLimits
+from .metrics import Door
+from .observe import Labels
 from .places import shown
 from .protocols.addressed import SEGMENT
 from .service import InferenceService
 from .site import BoundedSite
+from .trace import Trace
 
 DEFAULT_DOOR = DoorLimits()
+
+# Refusals of these come from the guard, which has told of them itself.
+GUARDED = frozenset({Unauthorized.status, RateLimited.status})
 
 
 class CannotListen(SystemExit, Exception):
@@ -84,9 +91,11 @@ class Server(Service):
             reactor=reactor,
         )
         inference.held.add(self._held)
+        site, self._told = self._site, inference.operations.metrics
+        self._told.door = Door(lambda: len(site.channels), lambda: site.held)
+        site.on_refusal = self._refused
         if access_log is not None:
-            self._site.on_answer = access_log.answered
-            self._site.on_refusal = access_log.refused
+            site.on_answer = access_log.answered
 
     def privilegedStartService(self) -> None:
         """Listen, while the process may still have the right to low ports.
@@ -130,6 +139,13 @@ class Server(Service):
     def _held(self) -> tuple[int, int]:
         """What the door holds: no rows, but bodies, and answers that are not sent."""
         return 0, self._site.held
+
+    def _refused(self, status: int, channel: BoundedChannel) -> None:
+        """The door has turned a request away."""
+        if status not in GUARDED:
+            self._told.answered(Labels(), status, Trace())
+        if self._access_log is not None:
+            self._access_log.refused(status, channel)
 
     def _listen(self, description: str) -> None:
         failures: list[Failure] = []

@@ -27,7 +27,7 @@ from .keys import ApiKeys
 from .life import Life
 from .limits import CallLimits, ClientLimits
 from .observe import Labels, Load
-from .operations import FIGURES, HEALTH, PATHS, Operations
+from .operations import FIGURES, HEALTH, Operations
 from .places import MODEL_SIZE
 from .policy import BatchPolicy
 from .protocols.addressed import SEGMENT, add_routes
@@ -90,6 +90,7 @@ class InferenceService(Service):
             these tags, as ``load`` does.
         registry: where the service's metrics are while it runs; a registry of its
             own by default. One registry takes one service.
+        metrics: answer scrapers, and show statistics, over HTTP.
         reactor: the global one by default.
     """
 
@@ -116,6 +117,7 @@ class InferenceService(Service):
         session: SessionPolicy | None = None,
         load_folder: LoadFolder | None = None,
         registry: CollectorRegistry | None = None,
+        metrics: bool = True,
         reactor: Any = None,
     ) -> None:
         if reactor is None:
@@ -134,9 +136,9 @@ class InferenceService(Service):
             if registry is None
             else Operations(self, reactor, registry)
         )
-        open = self._open_paths()
-        told = self.operations.metrics
-        self.guard = Guard(reactor, api_keys, clients, open, FIGURES, told)
+        self._metrics = metrics
+        anybodys, told = self._anybodys_paths(), self.operations.metrics
+        self.guard = Guard(reactor, api_keys, clients, anybodys, FIGURES, told)
         self._draining = False
         self._poll_seconds = poll_seconds
         self._model_size = model_size
@@ -241,7 +243,9 @@ class InferenceService(Service):
         router = dialect.router()
         add_routes(router, dialect, self)
         root = Root(Api(router, guard), headers, preflight, guard, self._full)
-        self.operations.mount(root)
+        self.operations.mount_health(root)
+        if self._metrics:
+            self.operations.mount_figures(root)
         if self._static_path is not None:
             root.putChild(STATIC_SEGMENT, StaticFiles(self._static_path))
         return root
@@ -319,14 +323,15 @@ class InferenceService(Service):
         self.operations.metrics.shed(Labels(), refusal.reason)
         return refusal.error
 
-    def _open_paths(self) -> frozenset[bytes]:
+    def _anybodys_paths(self) -> frozenset[bytes]:
         """The first segments of the paths that nobody needs a key for."""
         static = set() if self._static_path is None else {STATIC_SEGMENT}
         return HEALTH | static
 
     def _warn_of_hidden(self, _: None) -> None:
         """Methods whose paths mean something else cannot be called at the root."""
-        hidden = {segment.decode(): "An operator's path" for segment in PATHS}
+        paths = HEALTH | FIGURES if self._metrics else HEALTH
+        hidden = {segment.decode(): "An operator's path" for segment in paths}
         hidden[SEGMENT] = "The list of models"
         if self._static_path is not None:
             hidden[STATIC_SEGMENT.decode()] = "The folder of static files"

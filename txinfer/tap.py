@@ -88,6 +88,7 @@ class Options(ModelOptions):
             "A JSON object is always one example, a list of objects several.",
         ],
         ["no_cors", None, "Do not let scripts of other origins call."],
+        ["no_metrics", None, "Do not answer /metrics and /stats."],
         ["no_url", None, "Take no URL inputs: nothing is ever fetched."],
     ]
 
@@ -202,6 +203,7 @@ def makeService(options: Options, reactor: Any = None) -> Server:
         api_keys=options["api_key_file"],
         load_folder=partial(load_quietly, policy=session),
         registry=process_registry(),
+        metrics=not options["no_metrics"],
         reactor=reactor,
     )
     path, form = options["access_log"], options["access_log_format"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from functools import partial
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 
@@ -16,8 +16,8 @@ class Turns:
     after the other. Reactor thread only.
 
     Args:
-        clock: serves whoever waits in a turn of the reactor's own, lest a
-            thousand that fail at once do so inside each other.
+        clock: serves at most one in each turn of the reactor, lest a hundred
+            that begin at once keep it from all else.
         size: how many slots there are.
     """
 
@@ -25,6 +25,7 @@ class Turns:
         self._clock = clock
         self._free = size
         self._lines: OrderedDict[str, OrderedDict[Deferred[None], None]] = OrderedDict()
+        self._serving = False
 
     def take(self, client: str) -> Deferred[None]:
         """Ask for a slot.
@@ -33,28 +34,32 @@ class Turns:
             A Deferred that fires with None when the slot is the caller's, who
             must then give it back. Cancelling it leaves the line.
         """
-        if self._free:
-            self._free -= 1
-            return succeed(None)
         turn: Deferred[None] = Deferred(partial(self._leave, client))
         self._lines.setdefault(client, OrderedDict())[turn] = None
+        self._serve()
         return turn
 
     def give_back(self) -> None:
         """Return a slot, for whoever waits."""
-        if self._lines:
-            self._clock.callLater(0, self._hand_on)
-        else:
-            self._free += 1
+        self._free += 1
+        self._serve()
 
-    def _hand_on(self) -> None:
+    def _serve(self) -> None:
+        if self._free and self._lines and not self._serving:
+            self._serving = True
+            self._clock.callLater(0, self._serve_next)
+
+    def _serve_next(self) -> None:
+        self._serving = False
         if not self._lines:
-            self._free += 1
+            # All have left.
             return
         client, line = self._lines.popitem(last=False)
         turn, _ = line.popitem(last=False)
         if line:
             self._lines[client] = line
+        self._free -= 1
+        self._serve()
         turn.callback(None)
 
     def _leave(self, client: str, turn: Deferred[None]) -> None:

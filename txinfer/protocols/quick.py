@@ -125,9 +125,14 @@ class QuickCall:
         )
         request.pending = pending
         pending.addCallbacks(self._answer, self._fail)
-        pending.addErrback(respond_failure, request)
 
     def _answer(self, outputs: Tensors) -> None:
+        try:
+            self._write(outputs)
+        except Exception:
+            respond_failure(Failure(), self._request)
+
+    def _write(self, outputs: Tensors) -> None:
         way, asked = self._way, self._asked
         began = way.clock.seconds()
         if asked.form is not Form.COLUMNS and not has_rows(outputs, asked.rows):
@@ -156,16 +161,16 @@ class QuickCall:
         request.setHeader(b"Server-Timing", server_timing(self._trace))
         answer_with(request, partial(reply_packed, request, body, self._way.clock))
 
-    def _fail(self, failure: Failure) -> Failure | None:
+    def _fail(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, InvalidInput):
             error = self._asked.placed(error)
         if isinstance(error, InferenceError):
             self._refuse(error)
-            return None
+            return
         if not isinstance(error, CancelledError):
             self._way.observer.answered(self._method.labels, 500, self._trace)
-        return failure
+        respond_failure(failure, self._request)
 
     def _refuse(self, error: InferenceError) -> None:
         self._way.observer.answered(self._method.labels, error.status, self._trace)
