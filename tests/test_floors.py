@@ -60,7 +60,7 @@ FLOORS = [
         "freeze",
         "captures",
     },
-    {"values", "numeric"},
+    {"values", "numeric", "shortest"},
     {
         "threads",
         "blame",

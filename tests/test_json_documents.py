@@ -18,7 +18,7 @@ from txinfer.limits import CallLimits
 from txinfer.tensors import Signature
 from txinfer.values import dumps, loads
 
-LIMITS = CallLimits(json_depth=200_000)
+LIMITS = CallLimits(json_depth=200_000, json_elements=300_000)
 
 
 def signature(**types: str) -> Signature:

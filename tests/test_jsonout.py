@@ -6,10 +6,13 @@ import math
 import numpy as np
 import pytest
 from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tests.arrays import FLOATS, TYPES, arrays, same, spec
+from txinfer import jsonin
 from txinfer.forms import Form
-from txinfer.jsonout import jsonable, write
+from txinfer.jsonout import jsonable, weight, write
+from txinfer.limits import CallLimits
 from txinfer.tensors import Array, Shape, Signature, Tensors
 from txinfer.values import dumps, loads, parse
 
@@ -185,3 +188,60 @@ def test_an_answer_that_is_a_slice_is_not_changed() -> None:
     signed = signature((None, None), y="float32")
     answer = write(signed, [{"y": batch[2:4]}], Form.COLUMNS)
     assert plain_json.loads(answer) == {"y": [[4.0, 5.0], [6.0, 7.0]]}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(3000, 1), (2, 1500, 3), (1, 1, 2000, 2), (5000, 0), (2, 600, 0, 2), (3,) * 8],
+)
+def test_many_lists_are_written_as_few_are(shape: tuple[int, ...]) -> None:
+    array = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+    signed = signature((None,) * len(shape), y="float32")
+    for view in (array, array[::-1]):
+        columns = write(signed, [{"y": view}], Form.COLUMNS)
+        rows = write(signed, [{"y": view}], Form.ROWS, len(view))
+        row = write(signed, [{"y": view[:1]}], Form.ROW)
+        # Without inner sizes where an outer one is 0, as nested lists have it.
+        assert plain_json.loads(columns) == {"y": view.tolist()}
+        assert plain_json.loads(rows) == [{"y": each} for each in view.tolist()]
+        assert plain_json.loads(row) == {"y": view[0].tolist()}
+
+
+@pytest.mark.parametrize(
+    ("shape", "elements"),
+    [((), 1), ((3,), 4), ((2, 3), 6 + 2 + 8), ((4, 2, 1), 8 + 8 + 8 * 5), ((2, 0), 10)],
+)
+def test_lists_are_elements_too(shape: tuple[int, ...], elements: int) -> None:
+    assert weight(np.zeros(shape)) == elements
+
+
+@given(arrays(), st.sampled_from(Form))
+def test_what_was_written_is_read_again(given: tuple[str, Array], form: Form) -> None:
+    type, array = given
+    signed = Signature({"x": spec(type)}, {"x": spec(type)})
+    body = write(signed, [{"x": array}], form)
+    # Of unknown rank, an object of them is a call.
+    for call in jsonin.read(body, signed, CallLimits(), apart=True).calls:
+        assert same(call["x"].array, array)
+
+
+@given(arrays(), st.booleans())
+def test_rows_that_were_written_are_read_again(
+    given: tuple[str, Array], transpose: bool
+) -> None:
+    type, array = given
+    if not array.ndim or not len(array):
+        return
+    shape = (None, *array.shape[1:])
+    signed = Signature({"x": spec(type, shape)}, {"x": spec(type, shape)})
+    for form, part in (
+        (Form.ROWS, array),
+        (Form.ROW, array[:1]),
+        (Form.COLUMNS, array),
+    ):
+        if transpose and form is Form.COLUMNS:
+            continue
+        body = write(signed, [{"x": part}], form, len(part))
+        asked = jsonin.read(body, signed, CallLimits(), transpose)
+        assert asked.form is form
+        assert same(asked.calls[0]["x"].array, part)

@@ -319,15 +319,21 @@ def test_what_a_site_compresses_is_left_to_it(bench: Asking) -> None:
 # Limits
 
 
-@pytest.mark.parametrize("value", [[{"n": 3}] * 4, {"n": [3] * 4}, {"n": 12}])
-def test_an_answer_in_json_has_as_many_elements_as_the_limit(value: Any) -> None:
-    for most, status in ((12, 200), (11, 413)):
-        limits = CallLimits(output_elements=most, tensor_size=16)
-        bench = Asking(methods=METHODS_HERE, limits=limits)
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [([{"n": 3}] * 4, 4 * 12), ({"n": [3] * 4}, 24), ({"n": 12}, 21)],
+)
+def test_an_answer_in_json_has_as_many_elements_as_the_limit(
+    value: Any, size: int
+) -> None:
+    for most, status in ((size, 200), (size - 1, 413)):
+        bench = Asking(methods=METHODS_HERE, limits=CallLimits(output_elements=most))
         bench.load()
         answer = bench.ask("/ramp", value)
         assert answer.status == status
-    assert answer.error == "output 'y': the answer would have more than 11 elements"
+    assert answer.error == (
+        f"output 'y': the answer would have more than {size - 1} elements"
+    )
 
 
 @pytest.mark.parametrize("value", [[{"n": 3}] * 4, {"n": [3] * 4}, {"n": 12}])

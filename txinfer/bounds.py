@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .errors import InputTooLarge
-from .images import announced
+from .images import BEGINNINGS, announced
 from .limits import CallLimits
 from .tensors import Array, Signature, Tensors
 
@@ -42,8 +42,11 @@ def check_calls(
 
 
 def _check_images(name: str, array: Array, number: int, most: int) -> None:
-    for position, value in enumerate(array.flat):
-        if announced(value) > most:
+    values = array.ravel().tolist()
+    # Most strings are words. Not to call anything for each takes half the time.
+    likely = [n for n, value in enumerate(values) if value[:2] in BEGINNINGS]
+    for position in likely:
+        if announced(values[position]) > most:
             index = np.unravel_index(position, array.shape) if array.shape else ()
             why = f"an image of more than {most} pixels, or too long a header"
             raise InputTooLarge(why, name, (number, *map(int, index)))

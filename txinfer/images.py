@@ -11,15 +11,19 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 
-# Of a header that goes on and on. Encoders leave 255 bytes to a block of a GIF;
-# JPEG has some dozen segments, of up to 64 KB each.
+# Of a header that goes on and on.
 UNTOLD = sys.maxsize
-FREE_BLOCKS = 1000
-BYTES_A_BLOCK = 64
 
-# A marker is any number of 0xFF and a byte that is neither 0xFF nor 0. What is
+# Pieces of a file that are looked at, and for how many of its bytes one more.
+# Encoders leave 255 bytes to a block of a GIF; of JPEG's segments there are some
+# dozen, and a frame of a WebP animation takes some hundred bytes.
+FREE_PIECES = 1000
+GIF_BLOCK = 64
+OTHER_PIECE = 1024
+
+# A marker is any number of 0xFF and a byte that is neither that nor 0. What is
 # before it does not stop decoders.
-MARKER = re.compile(rb"\xff+([^\xff\x00])")
+FILLED = re.compile(rb"\xff+")
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 # Those without a length: TEM and the restarts; SOI once more.
 BARE = {0x01, 0xD8, *range(0xD0, 0xD8)}
@@ -34,11 +38,13 @@ BMP_HEADERS = {40, 52, 56, 64, 108, 124}
 def announced(data: bytes) -> int:
     """The pixels of an image file, of all its frames together.
 
+    Only data that begin as a key of ``BEGINNINGS`` can be one.
+
     Returns:
         0 for what is no image, or has no header that decoders could read;
         ``UNTOLD`` if it takes too long to find.
     """
-    read = _READERS.get(data[:2])
+    read = BEGINNINGS.get(data[:2])
     if read is None:
         return 0
     try:
@@ -53,19 +59,21 @@ class _TooLong(Exception):
     """The header is in more pieces than any encoder makes."""
 
 
-def _steps(data: bytes) -> Iterator[int]:
-    """As many numbers as a file may have blocks."""
-    yield from range(FREE_BLOCKS + len(data) // BYTES_A_BLOCK)
+def _steps(data: bytes, piece: int) -> Iterator[int]:
+    """As many numbers as a file may have pieces."""
+    yield from range(FREE_PIECES + len(data) // piece)
     raise _TooLong
 
 
 def _jpeg(data: bytes) -> int:
     place = 2
-    for _ in _steps(data):
-        found = MARKER.search(data, place)
+    for _ in _steps(data, OTHER_PIECE):
+        found = FILLED.search(data, place)
         if found is None:
             return 0
-        marker, place = found[1][0], found.end()
+        marker, place = data[found.end()], found.end() + 1
+        if not marker:
+            continue
         if marker in FRAMES:
             height, width = struct.unpack_from(">HH", data, place + 3)
             return int(height * width)
@@ -90,7 +98,7 @@ def _gif(data: bytes) -> int:
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     place = 13 + _color_table(flags)
     frames = 0
-    steps = _steps(data)
+    steps = _steps(data, GIF_BLOCK)
     try:
         while data[place] in (EXTENSION, IMAGE):
             if data[place] == EXTENSION:
@@ -140,7 +148,7 @@ def _webp(data: bytes) -> int:
 def _webp_frames(data: bytes) -> int:
     """How many frames an animation has."""
     place, frames = 12, 0
-    for _ in _steps(data):
+    for _ in _steps(data, OTHER_PIECE):
         if place + 8 > len(data):
             break
         kind, size = struct.unpack_from("<4sI", data, place)
@@ -156,7 +164,7 @@ def _bmp(data: bytes) -> int:
     return abs(int(width * height))
 
 
-_READERS: dict[bytes, Callable[[bytes], int]] = {
+BEGINNINGS: dict[bytes, Callable[[bytes], int]] = {
     b"\xff\xd8": _jpeg,
     b"\x89P": _png,
     b"GI": _gif,

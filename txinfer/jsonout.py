@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from functools import lru_cache
+from itertools import accumulate
+from math import prod
+from operator import mul
 from typing import Any
 
 import numpy as np
+import orjson
 
 from .forms import Form
+from .shortest import shortest
 from .tensors import Array, Signature, Tensors, TensorSpec
 from .values import dumps
+
+# Lists of numbers that are written at a time.
+LISTS = 1024
 
 
 def write(
@@ -30,21 +37,37 @@ def write(
         form: how the call came.
         rows: how many examples there were.
     """
-    if form is Form.COLUMNS or not (form is Form.ROWS or signature.by_rows):
-        return dumps(_columns(signature, parts[0]))
+    if form is Form.ROWS and not signature.by_rows:
+        return dumps([_whole(signature, outputs) for outputs in parts])
+    if form is Form.COLUMNS or not signature.by_rows:
+        return dumps(_whole(signature, parts[0]))
     if form is Form.ROW:
-        columns = _columns(signature, parts[0])
-        return dumps({name: column[0] for name, column in columns.items()})
-    if not signature.by_rows:
-        return dumps([_columns(signature, outputs) for outputs in parts])
+        return dumps(_row(_columns(signature, parts[0]), 0))
     examples: list[dict[str, Any]] = []
     for outputs in parts:
         columns = _columns(signature, outputs)
-        examples += (
-            {name: column[number] for name, column in columns.items()}
-            for number in range(rows if len(parts) == 1 else 1)
-        )
+        count = rows if len(parts) == 1 else 1
+        examples += (_row(columns, number) for number in range(count))
     return dumps(examples)
+
+
+def weight(array: Array) -> int:
+    """How many elements an array is as JSON: its values and the lists around them.
+
+    A list of lists takes as long to write as eight values; there are few, unless
+    dimensions of 1 make many.
+    """
+    lists = list(accumulate(array.shape[:-1], mul, initial=1)) if array.ndim else []
+    return int(array.size + sum(lists[-1:]) + 8 * sum(lists[:-1]))
+
+
+def _whole(signature: Signature, outputs: Tensors) -> dict[str, Any]:
+    columns = _columns(signature, outputs)
+    return {name: _fragment(column) for name, column in columns.items()}
+
+
+def _row(columns: dict[str, Any], number: int) -> dict[str, Any]:
+    return {name: _fragment(column[number]) for name, column in columns.items()}
 
 
 def _columns(signature: Signature, outputs: Tensors) -> dict[str, Any]:
@@ -58,12 +81,34 @@ def jsonable(spec: TensorSpec, array: Array) -> Any:
         leaves = map(_text, array.flat)
         return np.fromiter(leaves, object, array.size).reshape(array.shape).tolist()
     if spec.type in ("float16", "bfloat16"):
-        bits = np.ascontiguousarray(array).view(np.uint16).ravel().tolist()
-        doubles = (_shortest(pattern, array.dtype) for pattern in bits)
-        with np.errstate(over="ignore"):
-            flat = np.fromiter(doubles, np.float64, array.size)
-        array = flat.reshape(array.shape)
+        array = shortest(spec, array)
     return np.ascontiguousarray(array) if array.shape else array[()]
+
+
+def _fragment(value: Any) -> Any:
+    """A jsonable value, written already if it is an array of many lists."""
+    if type(value) is np.ndarray and value.ndim > 1:
+        lists = prod(value.shape[:-1])
+        if lists > LISTS:
+            return orjson.Fragment(_in_pieces(value, lists))
+    return value
+
+
+def _in_pieces(array: Array, lists: int) -> bytes:
+    """The JSON of an array of many lists, some of them at a time.
+
+    orjson makes an object of a hundred bytes of each list before it writes the
+    first; for [1000000, 1] that took twice the time, and 100 MB.
+    """
+    rows = len(array)
+    if rows == 1 or lists <= LISTS:
+        if array.ndim < 3 or lists <= LISTS:
+            return dumps(array)
+        return b"[%s]" % _in_pieces(array[0], lists)
+    step = max(rows * LISTS // lists, 1)
+    parts = [array[start : start + step] for start in range(0, rows, step)]
+    texts = [_in_pieces(part, lists * len(part) // rows) for part in parts]
+    return b"[%s]" % b",".join([text[1:-1] for text in texts])
 
 
 def _text(value: bytes) -> str | dict[str, str]:
@@ -71,21 +116,3 @@ def _text(value: bytes) -> str | dict[str, str]:
         return value.decode()
     except UnicodeDecodeError:
         return {"b64": base64.b64encode(value).decode("ascii")}
-
-
-@lru_cache(maxsize=2 * 65536)
-def _shortest(bits: int, dtype: np.dtype[Any]) -> float:
-    """The double that prints as the shortest decimal for a 16-bit float.
-
-    A double prints as the shortest decimal that is read back as itself; this
-    one is the decimal with the fewest digits that rounds to ``value``: 0.1
-    rather than 0.0999755859375 for float16. Five significant digits always do
-    (IEEE 754-2019, 5.12.2: 1 + ceil(11 * log10(2))).
-    """
-    value = np.array(bits, np.uint16).view(dtype)[()]
-    exact = float(value)
-    for digits in range(1, 5):
-        rounded = float(f"{exact:.{digits}g}")
-        if dtype.type(rounded) == value:
-            return rounded
-    return float(f"{exact:.5g}")

@@ -153,6 +153,11 @@ def once_rounded(wide: Array, spec: TensorSpec) -> Array:
 
 
 def _strings(spec: TensorSpec, leaves: list[Any]) -> Parsed:
+    if {str}.issuperset(map(type, leaves)):
+        try:
+            return Parsed(np.fromiter(map(str.encode, leaves), object, len(leaves)))
+        except UnicodeEncodeError:
+            pass  # It is found below, and told where.
     _check_types(leaves, {str, bytes, dict}, "a string")
     urls: list[tuple[int, str]] = []
     array = np.fromiter(_bytes(leaves, urls), object, len(leaves))

@@ -15,7 +15,7 @@ from twisted.web.iweb import IRequest
 from .accept import media_weight, weights
 from .errors import AnswerTooLarge, NotAcceptable
 from .forms import Asked, Form
-from .jsonout import write
+from .jsonout import weight, write
 from .limits import CallLimits
 from .npy import NPY, write_npy
 from .npz import NPZ, write_npz
@@ -94,7 +94,7 @@ def size_of(kind: Kind, outputs: Tensors, limits: CallLimits, before: int = 0) -
     is_json = kind is Kind.JSON
     most = limits.output_elements if is_json else limits.tensor_size
     for name, array in outputs.items():
-        size += array.size if is_json else array.nbytes
+        size += weight(array) if is_json else array.nbytes
         if size > most:
             words = f"{most} elements" if is_json else f"{most} bytes"
             raise AnswerTooLarge(words, name)

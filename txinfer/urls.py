@@ -7,6 +7,7 @@ any of its calls is queued.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 
 import attrs
 import numpy as np
@@ -58,7 +59,7 @@ async def fill(
             time, so that nothing about a network can be learnt from it.
         InferenceError: so much is fetched already that there is no room for it.
     """
-    await _fetch_all(list(_holes(inputs, ())), fetcher, limits, client)
+    await _fetch_all(_holes(inputs, ()), fetcher, limits, client)
     return _filled(inputs)
 
 
@@ -72,7 +73,8 @@ async def fill_each(
 
     As :func:`fill`, but the index of an InvalidInput begins with the call's number.
     """
-    holes = [h for number, call in enumerate(calls) for h in _holes(call, (number,))]
+    each = (_holes(call, (number,)) for number, call in enumerate(calls))
+    holes = chain.from_iterable(each)
     await _fetch_all(holes, fetcher, limits, client)
     return [_filled(call) for call in calls]
 
@@ -88,8 +90,10 @@ def _filled(inputs: Inputs) -> Tensors:
 
 
 async def _fetch_all(
-    holes: list[_Hole], fetcher: IFetcher | None, limits: CallLimits, client: str
+    found: Iterator[_Hole], fetcher: IFetcher | None, limits: CallLimits, client: str
 ) -> None:
+    # There may be a hundred thousand where ten are taken.
+    holes = list(islice(found, limits.url_count + 1))
     if not holes:
         return
     if fetcher is None:
