@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -15,6 +16,8 @@ from .trace import Trace
 
 # A target, a referrer or a browser's name is cut after so many bytes.
 LONGEST_WORD = 1024
+
+# Times of day are made once a second: that costs more than the rest of a line.
 
 # What would end a quoted word, or a line, or do something to a terminal.
 UNSAFE = re.compile(r"[^ !#-\[\]-~]")
@@ -75,7 +78,7 @@ def text_line(record: Record) -> bytes:
     line = '{} - {} {} "{} {} {}" {} {} "{}" "{}"\n'.format(
         record.peer or "-",
         escaped(record.name.encode()) or "-",
-        datetimeToLogString(record.at),
+        _text_second(int(record.at)),
         escaped(record.method),
         escaped(record.target),
         escaped(record.version),
@@ -127,8 +130,19 @@ def escaped(word: bytes) -> str:
 def iso_time(at: float) -> str:
     """A time of day of this place, to the millisecond (RFC 3339)."""
     second, thousandths = divmod(int(at * 1000), 1000)
+    day, zone = _iso_second(second)
+    return f"{day}.{thousandths:03d}{zone}"
+
+
+@lru_cache(maxsize=1)
+def _iso_second(second: int) -> tuple[str, str]:
     day, zone = formatTime(second, "%Y-%m-%dT%H:%M:%S %z").split()
-    return f"{day}.{thousandths:03d}{zone[:3]}:{zone[3:]}"
+    return day, f"{zone[:3]}:{zone[3:]}"
+
+
+@lru_cache(maxsize=1)
+def _text_second(second: int) -> str:
+    return datetimeToLogString(second)
 
 
 def milliseconds(seconds: float) -> float:
