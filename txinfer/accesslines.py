@@ -142,7 +142,8 @@ def _iso_second(second: int) -> tuple[str, str]:
 
 @lru_cache(maxsize=1)
 def _text_second(second: int) -> str:
-    return datetimeToLogString(second)
+    text: str = datetimeToLogString(second)
+    return text
 
 
 def milliseconds(seconds: float) -> float:
