@@ -193,8 +193,10 @@ class AddressRules:
         """
         if not isinstance(address, (TCP4Address, TCP6Address)):
             return False
+        return self.allows(host, address.host) or is_public(address.host)
+
+    def allows(self, host: str, address: str) -> bool:
+        """Whether the operator allows an IP address, public or not."""
         if host in self.hosts:
             return True
-        if _is_mapped(address.host):
-            return False
-        return is_public(address.host) or _within(address.host, self.networks)
+        return not _is_mapped(address) and _within(address, self.networks)

@@ -41,7 +41,7 @@ from zope.interface import implementer
 
 from .connection import Body, Control, WireFactory
 from .errors import FetchFailed, clip
-from .lookup import FilteringResolver, ResolvingReactor
+from .lookup import FilteringResolver, ResolvingReactor, is_own
 
 # What RFC 9110, section 4.1, asks everybody to support; the rest is abuse.
 MAX_URL = 8000
@@ -144,7 +144,7 @@ class Hop:
         """
         control = self._control
         name = host.lower().removesuffix(".")
-        names = FilteringResolver(self._resolver, control.rules, name)
+        names = FilteringResolver(self._resolver, control.rules, name, is_own)
         tcp = HostnameEndpoint(ResolvingReactor(self._reactor, names), host, port)
 
         def connected(wire: Any) -> IProtocol:

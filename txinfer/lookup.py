@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any
 
@@ -27,6 +27,11 @@ from .addresses import AddressRules
 # name with hundreds of addresses would become a port scan. Names that are
 # served from many places answer with at most about this many of each family.
 MAX_ADDRESSES = 8
+
+
+# Addresses that no machine has (RFC 5737, RFC 3849).
+DOCUMENTATION = "192.0.2.1"
+DOCUMENTATION_V6 = "2001:db8::1"
 
 
 @implementer(IResolutionReceiver)
@@ -64,20 +69,30 @@ class FilteringResolver:
         resolver: asked for the addresses.
         rules: what is admitted.
         host: the name in the URL, as :func:`host_name` gives it.
+        is_own: whether an IP address is this machine's; such a one is admitted
+            only if the operator allows it, public though it may be. What listens
+            there may not be meant for others, whom a firewall keeps away.
     """
 
     _resolver: IHostnameResolver
     _rules: AddressRules
     _host: str
+    _is_own: Callable[[str], bool]
     denied: IAddress | None = attrs.field(default=None, init=False)
 
     def admitted(self, addresses: Sequence[IAddress]) -> Sequence[IAddress]:
         """The addresses, or none of them; ``denied`` is the first at fault."""
         for address in addresses:
-            if not self._rules.admits(self._host, address):
+            if not self._admits(address):
                 self.denied = address
                 return ()
         return addresses
+
+    def _admits(self, address: Any) -> bool:
+        rules, host = self._rules, self._host
+        if not rules.admits(host, address):
+            return False
+        return rules.allows(host, address.host) or not self._is_own(address.host)
 
     def resolveHostName(
         self,
@@ -95,6 +110,26 @@ class FilteringResolver:
             addressTypes,
             transportSemantics,
         )
+
+
+def is_own(address: str) -> bool:
+    """Whether an IP address is one of this machine's: a socket can be bound to it.
+
+    (Where another machine translates addresses, the public one is not known here.)
+    """
+    # Linux can be told to let sockets be bound to any address (ip_nonlocal_bind).
+    nobody = DOCUMENTATION_V6 if ":" in address else DOCUMENTATION
+    return _can_bind(address) and not _can_bind(nobody)
+
+
+def _can_bind(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 @implementer(IReactorPluggableNameResolver)
