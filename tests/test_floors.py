@@ -29,6 +29,7 @@ FLOORS = [
         "delivery",
         "trust",
         "memory",
+        "sockets",
     },
     {
         "tensors",

@@ -31,7 +31,9 @@ from txinfer.accesslog import AccessLog, access_log
 from txinfer.errors import InvalidModel
 from txinfer.interfaces import IModel
 from txinfer.keys import parse_keys
-from txinfer.server import CannotListen, Server, place
+from txinfer.limits import DoorLimits
+from txinfer.server import DEFAULT_DOOR, CannotListen, Server, place
+from txinfer.sockets import UNSENT
 
 reactor: Any = global_reactor
 
@@ -119,6 +121,7 @@ class ServerCase(TestCase):
         *endpoints: str,
         load: Callable[[], IModel] = MemoryModel,
         access_log: AccessLog | None = None,
+        door: DoorLimits = DEFAULT_DOOR,
         **options: Any,
     ) -> Server:
         inference = InferenceService("a model", load=load, reactor=reactor, **options)
@@ -126,6 +129,7 @@ class ServerCase(TestCase):
             inference,
             endpoints or [LOCAL],
             self.reactor,
+            door,
             access_log=access_log,
             at_exit=self.at_exit.append,
         )
@@ -193,6 +197,19 @@ class ListeningTests(ServerCase):
                 f"""  curl {at} -d '{{"x":[0]}}'""",
             ],
         )
+
+    def test_more_connections_than_the_system_has_files_for_are_told_of(self) -> None:
+        server = self.start(self.server(door=DoorLimits(connections=2**40)))
+        (warning,) = self.told(LogLevel.warn)
+        self.assertTrue(warning.startswith(f"{2**40} connections need"))
+        self.assertEqual(len(server._ports), 1)
+
+    def test_its_ports_keep_little_unsent(self) -> None:
+        server = self.start(self.server())
+        (port,) = cast(Any, server._ports)
+        option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+        if option is not None:
+            self.assertEqual(port.socket.getsockopt(socket.IPPROTO_TCP, option), UNSENT)
 
     def test_a_port_in_use_ends_the_process_with_one_line(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:

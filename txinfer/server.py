@@ -34,6 +34,7 @@ from .places import shown
 from .protocols.addressed import SEGMENT
 from .service import InferenceService
 from .site import BoundedSite
+from .sockets import prepare, raise_file_limit, shortage
 from .trace import Trace
 
 DEFAULT_DOOR = DoorLimits()
@@ -103,6 +104,7 @@ class Server(Service):
         Raises:
             CannotListen: a port cannot be listened at; the text is one line.
         """
+        self._make_room()
         try:
             for description in self._endpoints:
                 self._listen(description)
@@ -161,8 +163,15 @@ class Server(Service):
                 f"txinfer: --port {description}: {failure.getErrorMessage()}"
             )
 
+    def _make_room(self) -> None:
+        """Be able to have as many connections as are to be taken, or say so."""
+        short = shortage(self._site.limits.connections, raise_file_limit())
+        if short is not None:
+            self.log.warn("{why}", why=short)
+
     def _keep(self, port: IListeningPort, description: str) -> None:
         self._ports.append(port)
+        prepare(port)
         secure = description.split(":")[0] in ("ssl", "tls")
         self._places.append(place(port.getHost(), secure))
 
