@@ -80,6 +80,34 @@ class Wire(StringTransport):
         self.half_closed = True
 
 
+class SlowWire(Wire):
+    """A transport that buffers as Twisted's do, and whose client reads when told to.
+
+    ``waiting`` is how many bytes it holds. The client has read the rest.
+    """
+
+    # As twisted.internet.abstract.FileDescriptor.bufferSize.
+    BUFFER = 65536
+
+    waiting = 0
+    _paused = False
+
+    def write(self, data: bytes) -> None:
+        """Hold it; tell the producer if that is too much."""
+        super().write(data)
+        self.waiting += len(data)
+        if self.producer is not None and self.waiting > self.BUFFER:
+            self._paused = True
+            self.producer.pauseProducing()
+
+    def read(self, count: int | None = None) -> None:
+        """Have the client read so many bytes of what waits, or all of it."""
+        self.waiting -= self.waiting if count is None else min(count, self.waiting)
+        if not self.waiting and self._paused and self.producer is not None:
+            self._paused = False
+            self.producer.resumeProducing()
+
+
 class Connection:
     """A client's end of a connection to a site.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from math import inf
 from typing import Any
 
 from twisted.internet._producer_helpers import _PullToPush
@@ -10,7 +12,11 @@ from twisted.internet.protocol import Protocol
 from twisted.web.http_headers import Headers
 
 from .headers import request_id
-from .request import STATUS_LINES, BoundedRequest
+from .request import JSON_TYPE, STATUS_LINES, BoundedRequest, error_body
+
+# Bytes given to the transport at a time: as many as it buffers before it says that
+# it has enough. So a client that reads on is seen to, at each such piece.
+PIECE = 65536
 
 
 def write_now(transport: Any, data: bytes) -> None:
@@ -31,7 +37,7 @@ def write_now(transport: Any, data: bytes) -> None:
         transport.write(data)
 
 
-def unsent(transport: Any) -> int:
+def buffered(transport: Any) -> int:
     """The bytes that were written and not taken by the socket, where that is known."""
     later = getattr(transport, "_tempDataLen", None)
     if later is None:
@@ -44,31 +50,60 @@ class AnswerChannel(Protocol):
     """The sending half of a connection; the contract of Twisted's HTTPChannel.
 
     ``current`` is the request being answered, ``site`` has ``draining`` and the
-    Date.
+    Date. ``unsent`` counts the bytes of answers that wait for the client to read;
+    ``blocked_since`` is when it last did, in seconds on the reactor's clock.
     """
 
     site: Any
     transport: Any
     current: BoundedRequest | None = None
+    unsent = 0
+    blocked_since = inf
     _blocked = False
+    _buffered = 0  # of those, what the transport has
     _producer: Any = None
+
+    def __init__(self) -> None:
+        self._parts: deque[memoryview] = deque()
 
     def send_whole(
         self, request: BoundedRequest, status: int, head: bytes, body: bytes
     ) -> None:
-        """Write an answer in one piece; see :meth:`BoundedRequest.respond`."""
+        """Write a whole answer; see :meth:`BoundedRequest.respond`."""
         self._end_if_draining(request)
         end = b"\r\n" if request.persistent else b"Connection: close\r\n\r\n"
+        length = len(body)
+        if request.method == b"HEAD":
+            body = b""
+        is_small = len(body) <= PIECE
         whole = b"%sContent-Length: %d\r\n%sX-Request-Id: %s\r\n%s%s%s" % (
             STATUS_LINES[status],
-            len(body),
+            length,
             self.site.date(),
             request_id(request),
             head,
             end,
-            b"" if request.method == b"HEAD" else body,
+            body if is_small else b"",
         )
         write_now(self.transport, whole)
+        if not is_small:
+            self.write(body)
+
+    def send_refusal(self, status: int, text: str, head: bytes) -> None:
+        """Write the answer to what was not even read, after which we close."""
+        body = error_body(text)
+        self.transport.write(
+            b"%sContent-Length: %d\r\n%s%s%s%sConnection: close\r\n\r\n%s"
+            % (
+                STATUS_LINES[status],
+                len(body),
+                self.site.date(),
+                self.site.head,
+                JSON_TYPE,
+                head,
+                body,
+            )
+        )
 
     def writeHeaders(
         self, version: bytes, code: bytes, reason: bytes, headers: Headers
@@ -93,12 +128,17 @@ class AnswerChannel(Protocol):
         self.transport.write(b"".join(lines))
 
     def write(self, data: bytes) -> None:
-        """Write a part of an answer."""
-        self.transport.write(data)
+        """Write a part of an answer, no faster than the client reads."""
+        if len(data) <= PIECE and not self._parts:
+            self.transport.write(data)
+            return
+        self._parts.append(memoryview(data))
+        self._count_unsent(len(data))
+        self._send_parts()
 
     def writeSequence(self, parts: list[bytes]) -> None:
         """Write parts of an answer."""
-        self.transport.write(b"".join(parts))
+        self.write(b"".join(parts))
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """A request streams its answer: it is told when the client is slow."""
@@ -127,6 +167,46 @@ class AnswerChannel(Protocol):
     def isSecure(self) -> bool:
         """Whether it is under TLS."""
         return bool(ISSLTransport.providedBy(self.transport))
+
+    def _block(self) -> None:
+        """The transport has enough: the client does not read as fast."""
+        self._blocked = True
+        self.blocked_since = self.site.clock.seconds()
+        self._count_buffered(buffered(self.transport))
+
+    def _unblock(self) -> None:
+        """The client has read on: send more, until the transport has enough."""
+        self._blocked = False
+        self.blocked_since = inf
+        self._count_buffered(0)
+        self._send_parts()
+
+    def _send_parts(self) -> None:
+        """Give the transport what waits, until it has enough."""
+        parts = self._parts
+        while parts and not self._blocked:
+            piece = bytes(parts[0][:PIECE])
+            parts[0] = parts[0][PIECE:]
+            if not parts[0]:
+                parts.popleft()
+            self._count_unsent(-len(piece))
+            self.transport.write(piece)
+
+    def _drop_parts(self) -> None:
+        """The client gets no more."""
+        self._parts.clear()
+        self._buffered = 0
+        self._count_unsent(-self.unsent)
+
+    def _count_buffered(self, count: int) -> None:
+        more = count - self._buffered
+        self._buffered = count
+        self._count_unsent(more)
+
+    def _count_unsent(self, more: int) -> None:
+        self.unsent += more
+        self.site.unsent += more
+        self.site.held += more
 
     def _end_if_draining(self, request: BoundedRequest) -> None:
         if self.site.draining:

@@ -21,10 +21,10 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .answers import AnswerChannel, unsent
+from .answers import AnswerChannel
 from .guard import network
 from .reading import RETRY, Reader
-from .request import JSON_TYPE, STATUS_LINES, BoundedRequest, error_body
+from .request import BoundedRequest
 
 # After a refusal the client may still be sending. Reading on for a while lets
 # it see the answer before the connection is reset (RFC 9112, section 9.6):
@@ -36,8 +36,8 @@ LINGER_BYTES = 64 * 1024 * 1024
 # connection it knows no more: a round trip around the earth.
 PROBE_SECONDS = 0.5
 
-# Seconds that a client has to take the last of its answer, or to confirm under
-# TLS that the connection closes. Idle ones often are not listening.
+# Seconds that a client has to confirm under TLS that the connection closes, or to
+# take the last of its answer if that is little. Idle ones often are not listening.
 CLOSE_SECONDS = 5.0
 
 # Bytes kept unparsed while a request is being answered: one read of the reactor.
@@ -78,12 +78,13 @@ class BoundedChannel(AnswerChannel):
     _closing = False
     _discarded = 0
     _produces = False
+    _answered = False
     address: str | None = None
     comes_from = ""
     _ahead = b""
-    _unsent = 0
 
     def __init__(self, site: Any) -> None:
+        super().__init__()
         self.site = site
         self.reader = Reader(self, site)
 
@@ -134,7 +135,7 @@ class BoundedChannel(AnswerChannel):
         self.deadline = inf
         self.reader.close()
         self._ahead = b""
-        self._hold_unsent(0)
+        self._drop_parts()
         current, self.current = self.current, None
         if current is not None:
             self.site.held -= len(current.body)
@@ -145,16 +146,16 @@ class BoundedChannel(AnswerChannel):
 
     def pauseProducing(self) -> None:
         """The client does not read: write no more, and do not wait for ever."""
-        self._blocked = True
-        self._hold_unsent(unsent(self.transport))
+        self._block()
         self._wait(Phase.BLOCKED, self.site.limits.write_timeout)
         if self._producer is not None:
             self._producer.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The client reads again."""
-        self._blocked = False
-        self._hold_unsent(0)
+        self._unblock()
+        if self._blocked:
+            return
         if self.refused:
             self._wait(Phase.LINGER, LINGER_SECONDS)
         elif self.current is None:
@@ -162,7 +163,9 @@ class BoundedChannel(AnswerChannel):
             self._go_on()
         else:
             self._wait(Phase.ANSWER, inf)
-            if self._producer is not None:
+            if self._answered:
+                self._be_done()
+            elif self._producer is not None:
                 self._producer.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -223,12 +226,20 @@ class BoundedChannel(AnswerChannel):
     # Out
 
     def requestDone(self, request: BoundedRequest) -> None:
-        """A request is answered."""
-        self.current = None
+        """A request is answered, but that its client may have to read on first."""
+        if self.site.on_answer is not None:
+            self.site.on_answer(request, self)
+        self._answered = True
+        if not self._parts:
+            self._be_done()
+
+    def _be_done(self) -> None:
+        """Nothing of an answer waits any more: go on to the next request."""
+        request, self.current = self.current, None
+        assert request is not None
+        self._answered = False
         site = self.site
         site.held -= len(request.body)
-        if site.on_answer is not None:
-            site.on_answer(request, self)
         if not request.persistent:
             self.loseConnection()
             return
@@ -245,12 +256,14 @@ class BoundedChannel(AnswerChannel):
         if self._closing:
             return
         self._closing = True
-        self._wait(Phase.CLOSING, CLOSE_SECONDS)
+        read_on = self.site.limits.write_timeout if self._blocked else CLOSE_SECONDS
+        self._wait(Phase.CLOSING, read_on)
         self._stand_down()
         self.transport.loseConnection()
 
     def abortConnection(self) -> None:
         """Close now, whatever was not sent."""
+        self._drop_parts()
         self.transport.abortConnection()
 
     def refuse(self, status: int, text: str, head: bytes = b"") -> None:
@@ -264,19 +277,7 @@ class BoundedChannel(AnswerChannel):
         self.refused = True
         self._ahead = b""
         self.reader.drop_body()
-        body = error_body(text)
-        self.transport.write(
-            b"%sContent-Length: %d\r\n%s%s%s%sConnection: close\r\n\r\n%s"
-            % (
-                STATUS_LINES[status],
-                len(body),
-                self.site.date(),
-                self.site.head,
-                JSON_TYPE,
-                head,
-                body,
-            )
-        )
+        self.send_refusal(status, text, head)
         if self.site.on_refusal is not None:
             self.site.on_refusal(status, self)
         self._stand_down()
@@ -293,7 +294,7 @@ class BoundedChannel(AnswerChannel):
         elif phase is Phase.PROBE:
             self._probe()
         else:
-            self.transport.abortConnection()
+            self.abortConnection()
 
     @property
     def is_idle(self) -> bool:
@@ -306,11 +307,6 @@ class BoundedChannel(AnswerChannel):
     def is_waiting(self) -> bool:
         """Whether a request was read, and its answer has not begun."""
         return self.current is not None and not self.current.startedWriting
-
-    def _hold_unsent(self, count: int) -> None:
-        """Account for what of an answer waits for the client to read."""
-        self.site.held += count - self._unsent
-        self._unsent = count
 
     def _wait(self, phase: Phase, seconds: float) -> None:
         self.phase = phase

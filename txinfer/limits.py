@@ -39,10 +39,15 @@ class DoorLimits:
     # A client that streams 1 KiB at a time is far below it at the body's limit.
     chunks: int = bound(65536, "Most chunks of a chunked request body.")
     body_bytes: int = bound(512 * MIB, "Bodies held at once by all, in bytes.")
+    # Past it the clients are cut off that have not read for longest. It is half of
+    # --queue_bytes, lest those who do not read keep the others from calling.
+    answer_bytes: int = bound(
+        128 * MIB, "Answers that may wait for clients that do not read, in bytes."
+    )
     header_timeout: float = bound(10.0, "Seconds for a request's headers.", 0.1)
     body_timeout: float = bound(30.0, "Seconds for a request's body.", 0.1)
     write_timeout: float = bound(
-        30.0, "Seconds in which a client has to read on when an answer waits.", 0.1
+        30.0, "Seconds in which a client has to read 128 KiB when an answer waits.", 0.1
     )
     idle_timeout: float = bound(60.0, "Seconds a connection may stay idle.", 0.1)
 

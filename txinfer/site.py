@@ -26,6 +26,10 @@ from .request import BoundedRequest
 # microsecond a connection; a timer for each request would cost ten.
 TICK = 0.25
 
+# Seconds after which a client that has not read on makes room for others, if room is
+# needed. It has a piece of 128 KiB to read in that time.
+STUCK = 2.0
+
 # Seconds that an idle kept-alive connection may still use to send a request
 # once draining began: long enough for one that is already on the wire.
 DRAIN_GRACE = 0.5
@@ -48,7 +52,8 @@ class BoundedSite(Site):
     """A site whose requests are bounded and that can be drained.
 
     ``channels`` are the connections, ``requests`` how many have begun so far,
-    ``held`` the bytes in memory of bodies, and of answers that wait to be sent.
+    ``held`` the bytes in memory of bodies, and of answers that wait to be sent,
+    and ``unsent`` those of answers alone.
     ``on_answer`` is called with each answered request and its channel,
     ``on_refusal`` with the status of each request that no resource saw.
 
@@ -80,6 +85,7 @@ class BoundedSite(Site):
         self.channels: set[BoundedChannel] = set()
         self.requests = 0
         self.held = 0
+        self.unsent = 0
         self.shortcuts: Shortcuts = getattr(resource, "shortcuts", {})
         self.head: bytes = getattr(resource, "head", b"")
         self.gate: Gate = getattr(resource, "gate", _open)
@@ -152,6 +158,17 @@ class BoundedSite(Site):
         now = self.clock.seconds()
         for channel in [it for it in self.channels if it.deadline <= now]:
             channel.on_deadline()
+        self._make_room(now)
+
+    def _make_room(self, now: float) -> None:
+        """Cut off who has not read for longest while too much waits for clients."""
+        if self.unsent <= self.limits.answer_bytes:
+            return
+        stuck = [it for it in self.channels if it.blocked_since <= now - STUCK]
+        for channel in sorted(stuck, key=lambda it: it.blocked_since):
+            if self.unsent <= self.limits.answer_bytes:
+                return
+            channel.abortConnection()
 
     # Draining
 
