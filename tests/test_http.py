@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import pytest
@@ -20,7 +21,7 @@ from txinfer.http import (
     PROBE_SECONDS,
 )
 from txinfer.limits import DoorLimits
-from txinfer.site import DRAIN_GRACE, DRAIN_LIMIT, TICK, BoundedSite
+from txinfer.site import DRAIN_GRACE, DRAIN_LIMIT, MOST_LATE, TICK, BoundedSite
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CHUNKED = {"Transfer-Encoding": "chunked"}
@@ -752,6 +753,28 @@ def test_a_body_that_drips_is_cut_at_its_deadline(bench: Bench) -> None:
     bench.advance(0.3 + TICK)
     assert_refused(connection, 408)
     assert bench.site.held == 0
+
+
+def test_many_that_are_late_together_do_not_hold_up_the_others(bench: Bench) -> None:
+    connections = [bench.connect(b"GET / HTT") for _ in range(3 * MOST_LATE)]
+    refused = 0
+    seen = [0]
+
+    def count(_: int, __: object) -> None:
+        nonlocal refused
+        refused += 1
+
+    def turn(left: int) -> None:
+        seen.append(refused)
+        if left:
+            bench.clock.callLater(0, turn, left - 1)
+
+    bench.site.on_refusal = count
+    bench.clock.callLater(bench.site.limits.header_timeout, turn, 20)
+    bench.advance(bench.site.limits.header_timeout + TICK)
+    assert max(after - before for before, after in pairwise(seen)) == MOST_LATE
+    for connection in connections:
+        assert_refused(connection, 408)
 
 
 def test_a_client_that_does_not_read_is_cut(bench: Bench) -> None:
