@@ -73,6 +73,7 @@ setup(
     entry_points={"console_scripts": ["txinfer = txinfer.cli:main"]},
     install_requires=[
         "attrs>=23.2",
+        "cryptography>=42",
         "httptools>=0.6.1",
         "idna>=3.4",
         "klein>=24.8",
@@ -80,6 +81,7 @@ setup(
         "numpy>=1.26",
         "orjson>=3.10",
         "prometheus-client>=0.20",
+        "pyopenssl>=24.1",
         "pysimdjson>=7.0.2",
         "tensorflow>=2.16",
         "tomli>=2; python_version < '3.11'",

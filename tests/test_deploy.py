@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import PATIENCE, ROOT, TXINFER, ServerProcess, call, needed
+from tests.test_layout import SERVE, write
 from txinfer.tap import Options
 
 DEPLOY = ROOT / "examples" / "deploy"
@@ -158,10 +159,11 @@ def test_nobody_is_turned_away_while_the_server_is_restarted(
             assert server.terminate() == -signal.SIGTERM
 
 
-def test_without_a_socket_handed_over_the_server_says_so() -> None:
+def test_without_a_socket_handed_over_the_server_says_so(tmp_path: Path) -> None:
+    model = write(tmp_path, SERVE)
     endpoint = command()[command().index("--port") + 1]
     with pytest.raises(SystemExit) as caught:
-        Options().parseOptions(["--model", str(ROOT), "--port", endpoint])
+        Options().parseOptions(["--model", model, "--port", endpoint])
     assert str(caught.value).startswith(f"txinfer: --port {endpoint}: must be ")
 
 
