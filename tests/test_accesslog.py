@@ -22,6 +22,7 @@ from txinfer.accesslines import Record, json_line, text_line
 from txinfer.accesslog import BATCH, LONGEST_WAIT, MOST_WAITING, AccessLog, LogFile
 from txinfer.guard import Guard
 from txinfer.limits import ClientLimits
+from txinfer.proxies import Proxies
 from txinfer.threads import ModelThreads
 from txinfer.trace import Trace
 from txinfer.web import ErrorResource, Root
@@ -134,6 +135,14 @@ def test_a_client_with_a_key_is_named() -> None:
     lines = bench.settle()
     assert [line.get("client") for line in lines] == ["alice", None]
     assert KEY not in str(lines)
+
+
+def test_a_client_behind_a_proxy_is_shown() -> None:
+    proxies = Proxies(["192.168.1.1"])
+    bench = Bench(Guard(Clock(), None, ClientLimits(), proxies=proxies))
+    bench.web.get("/", X_Forwarded_For="2001:db8::1")
+    bench.web.get("/")
+    assert [line["peer"] for line in bench.settle()] == ["2001:db8::1", "192.168.1.1"]
 
 
 def test_a_call_tells_where_its_time_went() -> None:

@@ -88,6 +88,7 @@ def test_the_defaults(model: str) -> None:
         "no_url": 0,
         "port": ["tcp:8080:interface=127.0.0.1"],
         "url_allow": [],
+        "trusted_proxy": [],
     }
 
 
@@ -184,6 +185,7 @@ WHOLE = "must be a whole number of at least 1"
         ("api_key_file", "/", "must be a file that can be read"),
         ("api_key_file", __file__, "line 1: a key has at least 16 letters"),
         ("api_key_file", "/dev/null", "it has no key"),
+        ("trusted_proxy", "a.example", "must be an address, a range as 10.1.0.0/16"),
         ("url_allow", "http://a/", "'http://a/' is neither a host name, nor an "),
         ("url_allow", "10.0.0.0/99", "'10.0.0.0/99' is "),
     ],
@@ -257,6 +259,7 @@ def test_help_lists_every_option_with_its_default(
         "no_url": "fetched.",
         "port": f"Repeatable. [default: {DEFAULT_PORT}]",
         "url_allow": "Repeatable.",
+        "trusted_proxy": "Repeatable.",
         "api_key_file": "have one.",
     }.items():
         assert listed[name].strip().endswith(end), name

@@ -55,12 +55,13 @@ def recorded(request: Any, peer: str, now: float) -> Record:
 
     The request itself is not kept: it may be large.
     """
-    name = getattr(request, "client_name", "")
+    origin: str = getattr(request, "origin", peer)
     return Record(
         now,
-        peer,
+        # What is IPv4 is shown as such, whatever the socket.
+        origin.removeprefix("::ffff:"),
         request.code,
-        "" if name == peer else name,
+        getattr(request, "key_name", ""),
         request.method,
         request.uri[:LONGEST_WORD],
         request.clientproto,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections.abc import Container
 from typing import Any
@@ -14,12 +13,11 @@ from .errors import InferenceError, RateLimited, Unauthorized
 from .keys import ApiKeys
 from .limits import ClientLimits
 from .observe import NOBODY, IObserver, Labels, Shed
+from .proxies import Proxies, host_of, network_of
 from .rates import RateLimiter
 from .trace import Trace
 
-# Of an IPv6 address, the bits that tell one network from another: whoever has one
-# address has the 2**64 of its network (RFC 6177).
-NETWORK_BITS = 64
+NO_PROXIES = Proxies(())
 
 BEARER = b"bearer "
 
@@ -34,6 +32,7 @@ class Guard:
         open: first segments of paths that everybody may ask for at any time.
         unmetered: first segments of paths that do not count for the rate.
         observer: is told of requests that are turned away.
+        proxies: pass requests on, and say for whom.
     """
 
     def __init__(
@@ -44,8 +43,10 @@ class Guard:
         open: Container[bytes] = (),
         unmetered: Container[bytes] = (),
         observer: IObserver = NOBODY,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._observer = observer
+        self._proxies = proxies
         self._keys = keys
         self._open = open
         self._unmetered = unmetered
@@ -56,8 +57,8 @@ class Guard:
 
     @property
     def admits_all(self) -> bool:
-        """Whether nobody is ever turned away."""
-        return self._keys is None and self._rates is None
+        """Whether nobody is ever turned away, and it need not even be asked."""
+        return self._keys is None and self._rates is None and not self._proxies
 
     def admit(self, request: IRequest, segment: bytes) -> InferenceError | None:
         """Let a request in, whose head is complete; its body need not be.
@@ -75,6 +76,8 @@ class Guard:
         """
         if hasattr(request, "client_name") or segment in self._open:
             return None
+        if self._proxies:
+            _remember_origin(request, self._proxies.origin(request))
         client = self._known(request)
         if client is not None:
             late = self._too_often(client, segment)
@@ -96,7 +99,10 @@ class Guard:
         if self._keys is None:
             return client_address(request)
         key = _key_of(request)
-        return None if key is None else self._keys.name(key)
+        name = None if key is None else self._keys.name(key)
+        if name is not None:
+            _remember_key(request, name)
+        return name
 
     def _too_often(self, client: str, segment: bytes) -> RateLimited | None:
         if self._rates is None or segment in self._unmetered:
@@ -115,20 +121,16 @@ def client_of(request: IRequest) -> str:
 
 
 def client_address(request: IRequest) -> str:
-    """Where a request comes from: an IPv4 address, an IPv6 network, or nothing."""
+    """Where a request comes from: an IPv4 address, an IPv6 network, or nothing; said
+    by a proxy, if its word is taken.
+    """
     known: str | None = getattr(request, "comes_from", None)
     return network(request.getClientAddress()) if known is None else known
 
 
 def network(address: IAddress) -> str:
     """An address by what tells one client from another; a UNIX socket's is empty."""
-    host: str = getattr(address, "host", None) or ""
-    if ":" not in host:
-        return host
-    parsed = ipaddress.IPv6Address(host.partition("%")[0])
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((parsed, NETWORK_BITS), strict=False))
+    return network_of(host_of(address))
 
 
 def _key_of(request: IRequest) -> bytes | None:
@@ -145,3 +147,12 @@ def _key_of(request: IRequest) -> bytes | None:
 
 def _remember(request: Any, name: str) -> None:
     request.client_name = name
+
+
+def _remember_origin(request: Any, origin: str) -> None:
+    request.origin = origin
+    request.comes_from = network_of(origin)
+
+
+def _remember_key(request: Any, name: str) -> None:
+    request.key_name = name

@@ -96,6 +96,10 @@ class Scraped(Told):
         done.addErrback(respond_failure, request)
 
 
+def _registry(given: CollectorRegistry | None) -> CollectorRegistry:
+    return CollectorRegistry() if given is None else given
+
+
 @attrs.define(eq=False)
 class Operations:
     """What operators are told of one service.
@@ -108,7 +112,7 @@ class Operations:
 
     status: IStatus
     clock: IReactorTime
-    registry: CollectorRegistry = attrs.field(factory=CollectorRegistry)
+    registry: CollectorRegistry = attrs.field(default=None, converter=_registry)
     metrics: Metrics = attrs.field(init=False)
     _exposition: Exposition = attrs.field(init=False)
     _begun: bool = attrs.field(default=False, init=False)

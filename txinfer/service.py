@@ -6,7 +6,7 @@ nowhere and touches nothing global.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -27,11 +27,13 @@ from .keys import ApiKeys
 from .life import Life
 from .limits import CallLimits, ClientLimits
 from .observe import Labels, Load
-from .operations import FIGURES, HEALTH, Operations
+from .operations import FIGURES, Operations
+from .paths import STATIC_SEGMENT, Paths
 from .places import MODEL_SIZE
 from .policy import BatchPolicy
-from .protocols.addressed import SEGMENT, add_routes
+from .protocols.addressed import add_routes
 from .protocols.native import Dialect
+from .proxies import Proxies
 from .routing import Api
 from .sources import LoadFolder, load_saved_model
 from .specs import ModelSpec, as_specs
@@ -48,8 +50,6 @@ DEFAULT_FETCH = FetchPolicy()
 
 # TensorFlow Serving looks every second; nobody misses the other one.
 POLL_SECONDS = 2.0
-
-STATIC_SEGMENT = b"web"
 
 NOT_RUNNING = "the service is not running"
 
@@ -79,6 +79,8 @@ class InferenceService(Service):
         clients: how often one client may ask over HTTP.
         api_keys: the keys of which requests over HTTP must have one; None asks
             for none. Static files are for everybody.
+        proxies: addresses and ranges of proxies, or ``unix`` for whoever connects
+            to a UNIX socket, that say in ``X-Forwarded-For`` who asks.
         threads: how many runs may be under way at once.
         model_size: the most bytes of an archive, and of a model that is fetched.
         load: makes the model at ``path`` instead of TensorFlow; blocks, in a
@@ -110,6 +112,7 @@ class InferenceService(Service):
         limits: CallLimits = DEFAULT_LIMITS,
         clients: ClientLimits = DEFAULT_CLIENTS,
         api_keys: ApiKeys | None = None,
+        proxies: Iterable[str] = (),
         threads: int = 1,
         poll_seconds: float = POLL_SECONDS,
         model_size: int = MODEL_SIZE,
@@ -131,14 +134,17 @@ class InferenceService(Service):
         self.limits = limits
         self._fetch_policy = fetch
         self.batch_transpose = batch_transpose
-        self.operations = (
-            Operations(self, reactor)
-            if registry is None
-            else Operations(self, reactor, registry)
+        self.operations = Operations(self, reactor, registry)
+        self._paths = Paths(metrics, static_path is not None)
+        self.guard = Guard(
+            reactor,
+            api_keys,
+            clients,
+            self._paths.anybodys(),
+            FIGURES,
+            self.operations.metrics,
+            Proxies(proxies),
         )
-        self._metrics = metrics
-        anybodys, told = self._anybodys_paths(), self.operations.metrics
-        self.guard = Guard(reactor, api_keys, clients, anybodys, FIGURES, told)
         self._draining = False
         self._poll_seconds = poll_seconds
         self._model_size = model_size
@@ -244,7 +250,7 @@ class InferenceService(Service):
         add_routes(router, dialect, self)
         root = Root(Api(router, guard), headers, preflight, guard, self._full)
         self.operations.mount_health(root)
-        if self._metrics:
+        if self._paths.metrics:
             self.operations.mount_figures(root)
         if self._static_path is not None:
             root.putChild(STATIC_SEGMENT, StaticFiles(self._static_path))
@@ -323,23 +329,14 @@ class InferenceService(Service):
         self.operations.metrics.shed(Labels(), refusal.reason)
         return refusal.error
 
-    def _anybodys_paths(self) -> frozenset[bytes]:
-        """The first segments of the paths that nobody needs a key for."""
-        static = set() if self._static_path is None else {STATIC_SEGMENT}
-        return HEALTH | static
-
     def _warn_of_hidden(self, _: None) -> None:
         """Methods whose paths mean something else cannot be called at the root."""
-        paths = HEALTH | FIGURES if self._metrics else HEALTH
-        hidden = {segment.decode(): "An operator's path" for segment in paths}
-        hidden[SEGMENT] = "The list of models"
-        if self._static_path is not None:
-            hidden[STATIC_SEGMENT.decode()] = "The folder of static files"
         for method in self.methods() if self._life else ():
-            name = method.name
-            what = hidden.get(name.split("/")[0])
+            what = self._paths.hiding(method.name)
             if what is not None:
-                self.log.warn("{what} hides the method {name}", what=what, name=name)
+                self.log.warn(
+                    "{what} hides the method {name}", what=what, name=method.name
+                )
 
     def _current(self) -> Life:
         if self._life is None:

@@ -21,6 +21,7 @@ from .keys import ApiKeys, parse_keys
 from .limits import CallLimits, ClientLimits, DoorLimits, FetchLimits, QueueLimits
 from .limits import options as limit_options
 from .modelopts import ModelOptions, checked
+from .proxies import parse_proxy
 
 if TYPE_CHECKING:
     from .server import Server
@@ -96,6 +97,7 @@ class Options(ModelOptions):
         super().__init__()
         self["port"] = []
         self["url_allow"] = []
+        self["trusted_proxy"] = []
 
     def opt_port(self, description: str) -> None:  # noqa: D102
         self["port"].append(description)
@@ -114,6 +116,14 @@ class Options(ModelOptions):
         "although it is not public. Repeatable."
     )
 
+    def opt_trusted_proxy(self, rule: str) -> None:  # noqa: D102
+        self["trusted_proxy"].append(rule)
+
+    opt_trusted_proxy.__doc__ = (
+        "An address or range (CIDR) of proxies, or unix for UNIX sockets, whose "
+        "X-Forwarded-For says who asks. Repeatable."
+    )
+
     def opt_version(self) -> None:
         """Show the version and exit."""
         print(f"txinfer {__version__}")
@@ -130,7 +140,9 @@ class Options(ModelOptions):
         """The text of ``--help``, underscores in every name."""
         # Twisted spells the option of a method opt_a_b with a hyphen.
         text: str = super().getUsage(width)
-        return text.replace("url-allow", "url_allow")
+        for name in ("url_allow", "trusted_proxy"):
+            text = text.replace(name.replace("_", "-"), name)
+        return text
 
     def parseArgs(self, *rest: str) -> None:
         """There are only options."""
@@ -158,6 +170,8 @@ class Options(ModelOptions):
         ]
         for rule in self["url_allow"]:
             checked("url_allow", rule, _allow_rule)
+        for rule in self["trusted_proxy"]:
+            checked("trusted_proxy", rule, parse_proxy)
 
     def _convert(self, name: str, rule: Callable[[str], object]) -> None:
         if self[name] is not None:
@@ -201,6 +215,7 @@ def makeService(options: Options, reactor: Any = None) -> Server:
         limits=options["limits"],
         clients=options["clients"],
         api_keys=options["api_key_file"],
+        proxies=options["trusted_proxy"],
         load_folder=partial(load_quietly, policy=session),
         registry=process_registry(),
         metrics=not options["no_metrics"],
