@@ -22,6 +22,7 @@ from txinfer.errors import (
     DeadlineExceeded,
     InputRefused,
     ModelFailed,
+    NoTime,
     Overloaded,
     Unavailable,
 )
@@ -484,6 +485,123 @@ def test_a_deadline_in_the_past_is_refused_at_once(bench: Bench) -> None:
     assert not bench.finish()
 
 
+def test_an_expired_call_never_enters_a_batch_though_its_timer_is_late(
+    bench: Bench,
+) -> None:
+    work = Work()
+    bench.call(work, 0)
+    late = [bench.call(work, n, deadline=1) for n in range(1, 3)]
+    kept = bench.call(work, 3, deadline=9)
+    # The reactor was busy.
+    bench.clock.rightNow = 1.5
+    bench.threads.step()
+    for call in late:
+        assert isinstance(reason(call), DeadlineExceeded)
+    bench.finish()
+    assert work.runs == [1, 1]
+    assert answer(kept) == [6]
+
+
+def test_expired_calls_alone_make_no_run(bench: Bench) -> None:
+    work, direct = Work(), Work(direct="it has no inputs")
+    bench.call(work, 0)
+    late = [bench.call(which, 1, deadline=1) for which in (work, direct, work)]
+    bench.clock.rightNow = 1.5
+    bench.threads.step()
+    assert all(isinstance(reason(call), DeadlineExceeded) for call in late)
+    assert not bench.threads.started
+    assert bench.collector.amount() == (0, 0)
+
+
+def test_an_expired_call_is_not_run_again_when_its_batch_failed(bench: Bench) -> None:
+    work = Work(refuse_negative)
+    bench.call(work, 0)
+    late = bench.call(work, -1, deadline=1)
+    kept = bench.call(work, 2)
+    bench.threads.step()
+    bench.clock.rightNow = 1.5
+    bench.threads.step()
+    assert isinstance(reason(late), DeadlineExceeded)
+    bench.finish()
+    assert work.runs == [1, 2, 1]
+    assert answer(kept) == [4]
+
+
+# Time
+
+
+def known(bench: Bench, seconds: float, rows: int = 1) -> Work:
+    """A method whose runs have taken so long."""
+    work = Work()
+    for _ in range(5):
+        call = bench.call(work, *range(rows))
+        while not call.called:
+            bench.clock.advance(seconds)
+            bench.threads.step()
+    work.runs.clear()
+    bench.clock.rightNow = 0.0
+    work.cost.updated = 0.0
+    return work
+
+
+def test_a_call_that_takes_too_long_by_itself_is_refused_at_once(bench: Bench) -> None:
+    work = known(bench, seconds=2)
+    refused = reason(bench.call(work, 1, deadline=1.5))
+    assert isinstance(refused, NoTime)
+    assert refused.retry_after == 1
+    kept = bench.call(work, 1, deadline=2.5)
+    bench.finish()
+    assert answer(kept) == [2]
+    assert bench.told.events == ["work shed: deadline"]
+
+
+def test_what_runs_and_waits_is_reckoned_with(bench: Bench) -> None:
+    work = known(bench, seconds=2)
+    kept = [bench.call(work, 1), bench.call(work, 2)]
+    bench.clock.advance(1)
+    bench.collector.waiting.reckon()
+    # One more second of the first, two of the second, and two of its own.
+    refused = reason(bench.call(work, 3, deadline=1 + 4.5))
+    assert isinstance(refused, NoTime)
+    kept.append(bench.call(work, 3, deadline=1 + 5.5))
+    bench.finish()
+    assert [answer(call) for call in kept] == [[2], [4], [6]]
+
+
+def test_what_others_may_not_take_is_not_reckoned_with() -> None:
+    bench = Bench(max_rows=2)
+    work = known(bench, seconds=0.2, rows=2)
+    job = bench.collector.submit(work, {"x": np.zeros(1000)}, client="job")
+    bench.collector.waiting.reckon()
+    single = bench.collector.submit(work, {"x": np.zeros(1)}, 1.0, "single")
+    refused = bench.collector.submit(work, {"x": np.zeros(1)}, 1.0, "job")
+    assert isinstance(reason(refused), NoTime)
+    bench.finish()
+    assert len(answer(single)) == 1
+    assert len(answer(job)) == 1000
+
+
+def test_a_method_of_which_nothing_is_known_is_tried(bench: Bench) -> None:
+    call = bench.call(Work(), 1, deadline=0.001)
+    bench.finish()
+    assert answer(call) == [2]
+
+
+def test_what_was_learned_long_ago_is_tried_again(bench: Bench) -> None:
+    work = known(bench, seconds=9)
+    bench.clock.advance(6)
+    tried = bench.call(work, 1, deadline=7)
+    assert isinstance(reason(bench.call(work, 1, deadline=7)), NoTime)
+    bench.clock.advance(0.5)
+    bench.finish()
+    assert answer(tried) == [2]
+    for _ in range(40):
+        work.cost.learn(1, 0.1, bench.clock.seconds())
+    kept = bench.call(work, 1, deadline=7)
+    bench.finish()
+    assert answer(kept) == [2]
+
+
 # Bounds
 
 
@@ -577,11 +695,11 @@ def test_retry_after_follows_the_measured_rate() -> None:
     bench.call(work, *range(10))
     for _ in range(5):
         bench.call(work, *range(10))
-    assert bench.collector.retry_after() == 1, "nothing is known yet"
+    assert bench.collector.held.retry_after() == 1, "nothing is known yet"
     bench.clock.advance(2)
     bench.threads.step()
     # Ten rows took two seconds, and forty still wait.
-    assert bench.collector.retry_after() == 8
+    assert bench.collector.held.retry_after() == 8
 
 
 def test_retry_after_has_a_bound() -> None:
@@ -590,7 +708,7 @@ def test_retry_after_has_a_bound() -> None:
         bench.call(work, n)
     bench.clock.advance(1000)
     bench.threads.step()
-    assert bench.collector.retry_after() == 60
+    assert bench.collector.held.retry_after() == 60
 
 
 # Draining

@@ -58,6 +58,7 @@ FLOORS = [
         "guard",
         "held",
         "errand",
+        "deadlines",
         "turns",
         "freeze",
         "captures",
@@ -94,7 +95,7 @@ FLOORS = [
         "multipart",
         "tune",
     },
-    {"session"},
+    {"session", "schedule", "admission"},
     {"original", "functions", "frozen"},
     {
         "collector",

@@ -191,6 +191,18 @@ def test_calls_that_come_and_go_unserved_leave_nothing_behind(bench: Bench) -> N
     assert kept.line is None
 
 
+def test_what_leaves_before_others_have_had_as_much_is_known(bench: Bench) -> None:
+    assert bench.waiting.ahead("a", 1) == 0
+    for _ in range(100):
+        bench.add("flood")
+    assert bench.waiting.ahead("single", 1) == 1
+    assert bench.waiting.ahead("flood", 1) == 100
+    bench.add("single", 3)
+    assert bench.waiting.ahead("single", 1) == 3 + 4
+    assert bench.waiting.ahead("third", 2) == 2 * 2
+    assert bench.waiting.ahead("third", 200) == 103
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.integers(1, 9), st.integers(1, 2)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from .calls import Batch, Call, Piece, batch_again
+from .calls import Batch, Call, Piece
 
 
 class Again:
@@ -39,7 +39,7 @@ class Again:
             if len(pieces) == len(batch.pieces):
                 return batch
             if pieces:
-                return batch_again(batch.method, pieces)
+                return batch.only(pieces)
         return None
 
     def halve(self, batch: Batch) -> None:
@@ -50,7 +50,7 @@ class Again:
         pieces = batch.pieces
         middle = len(pieces) // 2
         for half in (pieces[:middle], pieces[middle:]):
-            self._add(batch_again(batch.method, half))
+            self._add(batch.only(half, rerun=True))
 
     def separate(self, why: str, pieces: Sequence[Piece]) -> None:
         """Serve a method directly from now on, beginning with these of its calls."""

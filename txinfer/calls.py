@@ -114,6 +114,11 @@ class Part:
         """When the call came."""
         return self.call.arrived
 
+    @property
+    def deadline(self) -> float:
+        """When nobody wants its answer any more."""
+        return self.call.deadline
+
 
 Piece = Call | Part
 
@@ -139,12 +144,12 @@ class Batch:
         """When the oldest of its calls came."""
         return min([piece.arrived for piece in self.pieces])
 
-
-def batch_again(method: IRunnable, pieces: Sequence[Piece]) -> Batch:
-    """Pieces that have failed among others, or a part of them."""
-    rows = sum([piece.rows for piece in pieces])
-    size = sum([piece.size for piece in pieces])
-    return Batch(method, pieces, rows, size, rerun=True)
+    def only(self, pieces: Sequence[Piece], rerun: bool | None = None) -> Batch:
+        """Some of the pieces, perhaps now to run again."""
+        rows = sum([piece.rows for piece in pieces])
+        size = sum([piece.size for piece in pieces])
+        again = self.rerun if rerun is None else rerun
+        return Batch(self.method, pieces, rows, size, self.whole, again)
 
 
 class RowsLost(Exception):

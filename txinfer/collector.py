@@ -9,7 +9,6 @@ Everything here runs in the reactor thread.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Collection
 from functools import partial
@@ -17,29 +16,26 @@ from math import inf
 from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from .again import Again
+from .admission import Admission
 from .blame import blame
 from .calls import Batch, Call, Part, Piece, RowsLost
 from .cost import Cost
 from .delivery import Delivery
-from .errors import DeadlineExceeded, InferenceError, Unavailable
+from .errors import DeadlineExceeded, InferenceError
 from .held import Held, Refusal
 from .interfaces import IRunnable, IThreads
-from .observe import NOBODY, Amount, Depth, IObserver, Labels, Load, Run, Shed
+from .observe import NOBODY, Amount, Depth, IObserver, Labels, Load, Run
 from .policy import BatchPolicy
+from .schedule import Schedule
 from .slots import Slots
 from .tensors import Tensors, byte_count, row_count
 from .trace import Trace
-from .waiting import Line, Waiting
 from .wheel import Wheel
 
 Methods = Collection[IRunnable]
-
-# Nobody should be sent away for longer than this by an estimate, in seconds.
-LONGEST_RETRY = 60
 
 
 class Collector:
@@ -67,21 +63,20 @@ class Collector:
         self.policy = policy
         self.held = held or Held(policy.queue_rows, policy.queue.queue_bytes)
         self.held.add(self.amount)
-        self.held.retry_after = self.retry_after
-        self.waiting = Waiting()
+        self._schedule = Schedule(policy, clock, self._launch)
+        self.waiting = self._schedule.waiting
+        self._again = self._schedule.again
         self._observer = observer
         self._slots = Slots(threads, clock, self._landed)
         self._clock = clock
-        self._again = Again(self.waiting.remove)
         self._delivery: Delivery[Piece, Tensors] = Delivery(
             clock, self._deliver, self._delivered
         )
         self._deadlines: Wheel[Call] = Wheel(clock, self._expire)
-        self._linger: IDelayedCall | None = None
         self._idle: list[tuple[Methods | None, Deferred[None]]] = []
         # Of methods that are gone nobody asks.
         self._costs: WeakValueDictionary[Labels, Cost] = WeakValueDictionary()
-        self._closed = False
+        self._admission = Admission(policy, self.held, self.waiting, self._slots, clock)
 
     def submit(
         self,
@@ -105,26 +100,26 @@ class Collector:
             A Deferred that fires with the outputs for just these rows, or fails
             with an :class:`InferenceError`: ``CallTooLarge`` at once if the
             queue could never hold it, ``Overloaded`` if it cannot now,
-            ``Unavailable`` once the collector is closed, ``DeadlineExceeded``
-            at the deadline, ``InputRefused`` or ``ModelFailed`` if the model
-            fails on this very call. Cancelling it
-            takes the call out of the queue; rows already under way are not
-            stopped, their answer is dropped.
+            ``NoTime`` if it is known to take too long, ``Unavailable`` once the
+            collector is closed, ``DeadlineExceeded`` at the deadline,
+            ``InputRefused`` or ``ModelFailed`` if the model fails on this very
+            call. Cancelling it takes the call out of the queue; rows already
+            under way are not stopped, their answer is dropped.
         """
         now = self._clock.seconds()
         rows = row_count(tensors) if method.direct is None else 1
         size = byte_count(tensors)
         until = inf if deadline is None else deadline
-        refusal = self._refusal(method, rows, size, until - now)
+        refusal = self._admission.refusal(method, rows, size, client, until - now)
         if refusal is not None:
-            return fail(refusal)
+            return fail(self._refuse(method, refusal))
         key = method.key(tensors)
         call = Call(method, key, tensors, rows, size, client, now, until, trace)
         answer: Deferred[Tensors] = Deferred(partial(self._cancel, call))
         call.answer = answer
         if until < inf:
             call.slot = self._deadlines.add(call, until)
-        if self._may_leave_now(call):
+        if self._schedule.is_first(call) and self._slots.free:
             whole = method.direct is not None
             self._slots.start(Batch(method, [call], rows, size, whole))
         else:
@@ -136,15 +131,6 @@ class Collector:
     def in_flight(self) -> int:
         """The number of runs under way."""
         return len(self._slots)
-
-    def retry_after(self) -> int:
-        """Whole seconds until what waits now is expected to have run."""
-        seconds = math.ceil(self.waiting.seconds() / self._slots.limit)
-        return min(max(seconds, 1), LONGEST_RETRY)
-
-    def predicted_wait(self) -> float:
-        """Seconds until a call would run that came now, if all before it ran first."""
-        return self._slots.wait() + self.waiting.seconds() / self._slots.limit
 
     def load(self) -> Load:
         """How busy the slots are now, and with what. It costs by the keys."""
@@ -160,7 +146,7 @@ class Collector:
             lost=0,
             running_since=tuple(batch.left for batch in self._slots),
             depths=depths,
-            wait=self.predicted_wait(),
+            wait=self._admission.predicted_wait(),
             costs={labels: cost.curve() for labels, cost in self._costs.items()},
             held=self.held.amount(),
             most=Amount(self.held.max_rows, self.held.max_size),
@@ -172,9 +158,9 @@ class Collector:
         Returns:
             A Deferred that fires with None once those taken are answered.
         """
-        if self._closed:
+        if self._admission.closed:
             return self.drained()
-        self._closed = True
+        self._admission.closed = True
         return self.drained().addCallback(self._end)
 
     def drained(self, methods: Methods | None = None) -> Deferred[None]:
@@ -199,22 +185,11 @@ class Collector:
 
     # In
 
-    def _refusal(
-        self, method: IRunnable, rows: int, size: int, seconds: float
-    ) -> InferenceError | None:
-        """Why a call cannot be queued, now or ever; None if it can."""
-        if seconds <= 0:
+    def _refuse(self, method: IRunnable, refusal: Refusal) -> InferenceError:
+        if refusal.reason is None:
             self._observer.expired(method.labels)
-            return DeadlineExceeded()
-        refusal: Refusal | None
-        if self._closed:
-            error = Unavailable("the server is shutting down")
-            refusal = Refusal(Shed.CLOSING, error)
         else:
-            refusal = self.held.refusal(rows, size)
-        if refusal is None:
-            return None
-        self._observer.shed(method.labels, refusal.reason)
+            self._observer.shed(method.labels, refusal.reason)
         return refusal.error
 
     def _settle(self, call: Call) -> Deferred[Tensors] | None:
@@ -244,48 +219,16 @@ class Collector:
 
     # Run
 
-    def _may_leave_now(self, call: Call) -> bool:
-        """Whether a slot is free and nothing is to be considered."""
-        return (
-            self._slots.free
-            and not (self.waiting or self._again or self.policy.linger)
-            and call.rows == 1
-        )
-
     def _launch(self) -> None:
         """Start runs while there are both free slots and batches."""
         while self._slots.free:
-            batch = self._next_batch()
+            batch = self._schedule.next()
             if batch is None:
-                return
+                break
             self._slots.start(batch)
-
-    def _next_batch(self) -> Batch | None:
-        """The batch to run next, taken off the queue; None if there is none yet."""
-        batch = self._again.next()
-        if batch is not None:
-            return batch
-        if not self.waiting:
-            return None
-        lead = self.waiting.lead()
-        if lead.group.method.direct is not None:
-            # The method may have become direct while the call waited.
-            return self._again.whole(lead.oldest)
-        if self.policy.linger and self._should_linger(lead):
-            return None
-        group = lead.group
-        rows = group.method.cost.best(group.rows, self.policy.max_rows)
-        picked = self.waiting.take(lead, rows)
-        return Batch(group.method, picked.pieces, picked.rows, picked.size)
-
-    def _should_linger(self, lead: Line) -> bool:
-        """Whether a batch still waits for company; sets the timer if so."""
-        left = lead.oldest.arrived + self.policy.linger - self._clock.seconds()
-        if left <= 0 or lead.group.rows >= self.policy.max_rows:
-            return False
-        if self._linger is None or not self._linger.active():
-            self._linger = self._clock.callLater(left, self._launch)
-        return True
+        late = self._schedule.late
+        while late:
+            self._expire(late.pop())
 
     # Out
 
@@ -308,6 +251,7 @@ class Collector:
             self._tell_idle()
         else:
             self._slots.learn(batch, seconds, bool(self.waiting))
+            self.waiting.reckon()
             if batch.method.cost.runs == 1:
                 self._costs[batch.method.labels] = batch.method.cost
             self._launch()
@@ -368,13 +312,12 @@ class Collector:
         self._observer.ran(Run(labels, rows, calls, waited, seconds, failed, rerun))
 
     def _is_idle(self, methods: Methods | None) -> bool:
-        if methods is None:
-            return not (
-                len(self._slots) or self.waiting or self._again or self._delivery.going
-            )
-        if self._delivery.going or self.waiting.has(methods):
+        if self._delivery.going:
             return False
-        return not any(b.method in methods for b in (*self._slots, *self._again))
+        if methods is None:
+            return not (len(self._slots) or self._schedule)
+        runs = any(batch.method in methods for batch in self._slots)
+        return not (runs or self._schedule.has(methods))
 
     def _end(self, _: None) -> None:
         self._deadlines.stop()

@@ -60,6 +60,20 @@ class InvalidBody(InferenceError):
     status = 400
 
 
+class InvalidHeader(InferenceError):
+    """A header of the request makes no sense.
+
+    Args:
+        name: of the header.
+        rule: what it must be.
+    """
+
+    status = 400
+
+    def __init__(self, name: str, rule: str) -> None:
+        super().__init__(f"{name} must be {rule}")
+
+
 class NotJSON(InvalidBody):
     """The request body is not JSON.
 
@@ -332,6 +346,19 @@ class Overloaded(Unavailable):
 
     def __init__(self, retry_after: int) -> None:
         super().__init__("the queue is full", retry_after)
+
+
+class NoTime(Unavailable):
+    """The call cannot be answered before its deadline, so it was refused at once.
+
+    Args:
+        retry_after: seconds until it is expected that it could be.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(
+            "the deadline would pass before the answer is there", retry_after
+        )
 
 
 class DeadlineExceeded(InferenceError):

@@ -18,9 +18,12 @@ Holder = Callable[[], tuple[int, int]]
 
 
 class Refusal(NamedTuple):
-    """Why something does not fit, for those who count and for the caller."""
+    """Why a call is not taken, for those who count and for the caller.
 
-    reason: Shed
+    ``reason`` is None for a call whose deadline is over already.
+    """
+
+    reason: Shed | None
     error: InferenceError
 
 

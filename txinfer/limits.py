@@ -57,6 +57,15 @@ class CallLimits:
     """What one call may hold; ValueError if a value makes no sense."""
 
     request_size: int = bound(10 * MIB, "Largest request body, in bytes.")
+    # As long as proxies and clients wait that nobody has told otherwise.
+    deadline_ms: int = bound(
+        60_000,
+        "Milliseconds for a whole request, if it does not say so; 0 for the longest.",
+        least=0,
+    )
+    deadline_max_ms: int = bound(
+        600_000, "The longest that a request may take, in ms; 0 for ever.", least=0
+    )
     # More than twice the largest usual batch is somebody using the server to
     # fetch for them.
     url_count: int = bound(64, "Most URL inputs in one request.")

@@ -324,7 +324,7 @@ class InferenceService(Service):
     def _full(self, announced: int) -> InferenceError | None:
         """Why not to read a body of so many bytes; None to read it."""
         refusal = self.held.refusal(1, announced)
-        if refusal is None:
+        if refusal is None or refusal.reason is None:
             return None
         self.operations.metrics.shed(Labels(), refusal.reason)
         return refusal.error

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
-from .errors import InferenceError
+from .deadlines import deadline_of, in_time
+from .errors import DeadlineExceeded, InferenceError
 from .guard import client_of
 from .headers import server_timing
 from .inputs import Inputs
 from .interfaces import IMethod
+from .limits import CallLimits
 from .observe import IObserver, Labels
 from .tensors import Tensors
 from .trace import Trace
+
+T = TypeVar("T")
 
 NOBODYS = Labels()
 
@@ -27,39 +32,53 @@ class Visit:
     It is a context manager; at the exit the observer is told how the call was
     answered, and the answer has its ``Server-Timing``. ``client`` is who asks.
     ``labels`` are to be set to the method's once it is known, ``trace`` is to be
-    handed on with the call.
+    handed on with the call; ``deadline`` is when the answer has to be there.
 
     Args:
         request: what is answered.
+        limits: how long it may take.
         observer: is told of the answer, unless the client is gone before.
         clock: what times the phases.
     """
 
     __slots__ = (
         "_clock",
+        "_limits",
         "_observer",
         "_request",
         "_since",
         "client",
+        "deadline",
         "labels",
         "trace",
     )
 
     def __init__(
-        self, request: IRequest, observer: IObserver, clock: IReactorTime
+        self,
+        request: IRequest,
+        limits: CallLimits,
+        observer: IObserver,
+        clock: IReactorTime,
     ) -> None:
         self._request = request
         self._observer = observer
         self._clock = clock
         self._since = clock.seconds()
         self.client = client_of(request)
+        self._limits = limits
+        self.deadline: float | None = None
         self.labels = NOBODYS
         self.trace = Trace()
         anyhow: Any = request
         # Where the access log finds it.
         anyhow.trace = self.trace
 
-    # The ends of the phases
+    # The phases
+
+    def begin(self, labels: Labels) -> None:
+        """The method is known; raises what :func:`deadline_of` raises."""
+        self.labels = labels
+        self.deadline = deadline_of(self._request, self._limits, self._clock)
 
     def decoded(self) -> None:
         """The time since the last phase went into reading the call."""
@@ -72,9 +91,17 @@ class Visit:
 
     async def predict(self, method: IMethod, tensors: Tensors) -> Tensors:
         """Call a method; the collector knows how long it waited and ran."""
-        outputs = await method.predict(tensors, client=self.client, trace=self.trace)
+        outputs = await method.predict(tensors, self.deadline, self.client, self.trace)
         self._since = self._clock.seconds()
         return outputs
+
+    async def in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine returns; DeadlineExceeded if that is too late."""
+        try:
+            return await in_time(work, self.deadline, self._clock)
+        except DeadlineExceeded:
+            self._observer.expired(self.labels)
+            raise
 
     def encoded(self) -> None:
         """It went into writing the answer."""

@@ -138,11 +138,15 @@ class Picked:
 
 
 class Waiting:
-    """The calls that wait; ``rows`` and ``size`` (bytes) count them."""
+    """The calls that wait; ``rows`` and ``size`` (bytes) count them.
+
+    ``row_seconds`` is what a row was last reckoned to take, one with another.
+    """
 
     def __init__(self) -> None:
         self.rows = 0
         self.size = 0
+        self.row_seconds = 0.0
         self._groups: dict[Hashable, Group] = {}
         self._clients: dict[str, Client] = {}
         self._turns: Least[Client] = Least(_client_used)
@@ -163,11 +167,27 @@ class Waiting:
 
     def seconds(self) -> float:
         """What all of it is expected to take, where that is known."""
-        # Who sends calls of ever new shapes must not slow down the estimate.
-        some = list(islice(self._groups.values(), ENOUGH))
-        rows = sum(group.rows for group in some)
-        seconds = sum(group.rows * group.method.cost.row_seconds for group in some)
-        return seconds * self.rows / rows if rows else 0.0
+        self.reckon()
+        return self.rows * self.row_seconds
+
+    def reckon(self) -> None:
+        """Find out anew what a row takes."""
+        if self._groups:
+            # Who sends calls of ever new shapes must not slow this down.
+            some = list(islice(self._groups.values(), ENOUGH))
+            rows = sum([group.rows for group in some])
+            seconds = sum([it.rows * it.method.cost.row_seconds for it in some])
+            self.row_seconds = seconds / rows
+
+    def ahead(self, client: str, rows: int) -> int:
+        """How many rows leave before so many more of a client have left.
+
+        Less than all that wait, since others get no more than it gets itself.
+        """
+        it = self._clients.get(client)
+        own = 0 if it is None else it.rows
+        others = len(self._clients) - (it is not None)
+        return own + min(self.rows - own, others * (own + rows))
 
     def add(self, call: Call) -> None:
         """Put a call at the end of its line."""

@@ -114,9 +114,9 @@ class Dialect:
         return Deferred.fromCoroutine(long_way())
 
     async def _call(self, request: IRequest, predictor: IPredictor, name: str) -> bytes:
-        with Visit(request, self.observer, self.clock) as visit:
+        with Visit(request, self.limits, self.observer, self.clock) as visit:
             with predictor.lease(name) as method:
-                visit.labels = method.labels
+                visit.begin(method.labels)
                 body = await self._answer(request, method, visit)
             visit.encoded()
             return body
@@ -146,8 +146,8 @@ class Dialect:
     ) -> list[Tensors]:
         """The arrays of each call, what is behind URLs among them."""
         try:
-            calls = await fill_each(
-                asked.calls, self.fetcher, self.limits, visit.client
+            calls = await visit.in_time(
+                fill_each(asked.calls, self.fetcher, self.limits, visit.client)
             )
             check_calls(signature, calls, self.limits)
         except InvalidInput as error:

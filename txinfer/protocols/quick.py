@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from ..bounds import check_calls
 from ..codings import WORTH_PACKING
+from ..deadlines import deadline_of
 from ..errors import InferenceError, InvalidInput
 from ..forms import Asked, Form
 from ..guard import client_of
@@ -83,6 +84,7 @@ class QuickWay:
             return False
         began = self.clock.seconds()
         try:
+            deadline = deadline_of(request, self.limits, self.clock)
             asked = read(
                 request.body, method.signature, self.limits, self.batch_transpose
             )
@@ -101,7 +103,8 @@ class QuickWay:
         except InferenceError:
             return False
         trace = Trace(decode_seconds=self.clock.seconds() - began)
-        QuickCall(self, request, method, asked, trace, long_way).begin(tensors)
+        call = QuickCall(self, request, method, asked, trace, long_way)
+        call.begin(tensors, deadline)
         return True
 
 
@@ -116,12 +119,12 @@ class QuickCall:
     _trace: Trace
     _long_way: Callable[[], object]
 
-    def begin(self, tensors: Tensors) -> None:
+    def begin(self, tensors: Tensors, deadline: float | None) -> None:
         """Submit the call; its request is answered when the outputs are there."""
         request = self._request
         request.trace = self._trace
         pending = self._method.predict(
-            tensors, client=client_of(request), trace=self._trace
+            tensors, deadline, client_of(request), self._trace
         )
         request.pending = pending
         pending.addCallbacks(self._answer, self._fail)

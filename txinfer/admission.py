@@ -1,0 +1,109 @@
+"""Which calls are taken: what there is room for, and time."""
+
+from __future__ import annotations
+
+import math
+
+from twisted.internet.interfaces import IReactorTime
+
+from .errors import DeadlineExceeded, NoTime, Unavailable
+from .held import Held, Refusal
+from .interfaces import IRunnable
+from .observe import Shed
+from .policy import BatchPolicy
+from .slots import Slots
+from .waiting import Waiting
+
+# Nobody should be sent away for longer than this by an estimate, in seconds.
+LONGEST_RETRY = 60
+
+# What was learned of a method may be wrong, and who is sent away because of it cannot
+# show that. So one call is taken all the same once no run has come back for so many
+# seconds.
+TRY_AFTER = 5.0
+
+
+class Admission:
+    """Decides about calls as they come. Reactor thread only.
+
+    Args:
+        policy: how calls are gathered.
+        held: the account of all that is held.
+        waiting: what waits.
+        slots: what runs.
+        clock: what time it is.
+
+    ``closed`` is whether no calls are taken any more.
+    """
+
+    def __init__(
+        self,
+        policy: BatchPolicy,
+        held: Held,
+        waiting: Waiting,
+        slots: Slots,
+        clock: IReactorTime,
+    ) -> None:
+        self.closed = False
+        self._policy = policy
+        self._held = held
+        self._waiting = waiting
+        self._slots = slots
+        self._clock = clock
+        held.retry_after = self.retry_after
+
+    def refusal(
+        self, method: IRunnable, rows: int, size: int, client: str, seconds: float
+    ) -> Refusal | None:
+        """Why not to take a call; None to take it.
+
+        Args:
+            method: what it is for.
+            rows: of the call.
+            size: of the call, in bytes.
+            client: who calls.
+            seconds: until its deadline, perhaps infinitely many.
+        """
+        if self.closed:
+            return Refusal(Shed.CLOSING, Unavailable("the server is shutting down"))
+        if seconds <= 0:
+            return Refusal(None, DeadlineExceeded())
+        refusal = self._held.refusal(rows, size)
+        # Even if every row ran alone.
+        runs = self._waiting.rows + len(self._slots) + rows
+        if refusal is None and seconds < runs * self._slots.longest:
+            missing = self._predicted(method, rows, client) - seconds
+            if missing > 0 and self._is_sure(method):
+                return Refusal(Shed.DEADLINE, NoTime(whole(missing)))
+        return refusal
+
+    def retry_after(self) -> int:
+        """Whole seconds until what waits now is expected to have run."""
+        return whole(self._waiting.seconds() / self._slots.limit)
+
+    def predicted_wait(self) -> float:
+        """Seconds until a call would run that came now, if all before it ran first."""
+        return self._slots.wait() + self._waiting.seconds() / self._slots.limit
+
+    def _predicted(self, method: IRunnable, rows: int, client: str) -> float:
+        """Seconds until a call of a client would be answered, rather too few."""
+        cost, limit = method.cost, self._slots.limit
+        alone = cost.seconds(min(rows, self._policy.max_rows))
+        whole = max(alone, rows * cost.row_seconds / limit)
+        if not self._waiting:
+            return self._slots.wait() + whole
+        ahead = self._waiting.ahead(client, rows) * self._waiting.row_seconds
+        return self._slots.wait() + ahead / limit + whole
+
+    def _is_sure(self, method: IRunnable) -> bool:
+        """Whether the cost of a method was learned lately; now and then it is not."""
+        now = self._clock.seconds()
+        if now - method.cost.updated < TRY_AFTER:
+            return True
+        method.cost.updated = now
+        return False
+
+
+def whole(seconds: float) -> int:
+    """Seconds as ``Retry-After`` has them."""
+    return min(max(math.ceil(seconds), 1), LONGEST_RETRY)

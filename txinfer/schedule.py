@@ -1,0 +1,87 @@
+"""Which batch runs next: what is to run again, and then what waits, in fair turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from .again import Again
+from .calls import Batch, Call
+from .interfaces import IRunnable
+from .policy import BatchPolicy
+from .waiting import Line, Waiting
+
+
+class Schedule:
+    """The calls that have been taken and do not run, and the order they run in.
+
+    Args:
+        policy: how calls are gathered.
+        clock: for lingering and deadlines.
+        wake: called when a batch that lingered is to go.
+
+    ``waiting`` is what waits, ``again`` what is to run again; ``late`` are calls
+    whose deadline passed while they waited, found when their turn came.
+    """
+
+    def __init__(
+        self, policy: BatchPolicy, clock: IReactorTime, wake: Callable[[], object]
+    ) -> None:
+        self.waiting = Waiting()
+        self.again = Again(self.waiting.remove)
+        self.late: list[Call] = []
+        self._policy = policy
+        self._clock = clock
+        self._wake = wake
+        self._linger: IDelayedCall | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.waiting or self.again or self.late)
+
+    def has(self, methods: Collection[IRunnable]) -> bool:
+        """Whether there are calls of one of the methods."""
+        return self.waiting.has(methods) or any(
+            batch.method in methods for batch in self.again
+        )
+
+    def is_first(self, call: Call) -> bool:
+        """Whether a call may run now, alone, if there is a slot."""
+        return call.rows == 1 and not (self or self._policy.linger)
+
+    def next(self) -> Batch | None:
+        """Take out the batch that runs next; None if there is none yet."""
+        now = self._clock.seconds()
+        while True:
+            batch = self.again.next() or self._gather(now)
+            if batch is None or min([it.deadline for it in batch.pieces]) > now:
+                return batch
+            self.late += [it.call for it in batch.pieces if it.deadline <= now]
+            pieces = [it for it in batch.pieces if it.deadline > now]
+            if pieces:
+                return batch.only(pieces)
+
+    def _gather(self, now: float) -> Batch | None:
+        """Take out what runs next of what waits, late or not."""
+        waiting = self.waiting
+        if not waiting:
+            return None
+        lead = waiting.lead()
+        group = lead.group
+        if group.method.direct is not None:
+            # The method may have become direct while the call waited.
+            return self.again.whole(lead.oldest)
+        if self._policy.linger and self._should_linger(lead, now):
+            return None
+        rows = group.method.cost.best(group.rows, self._policy.max_rows)
+        picked = waiting.take(lead, rows)
+        return Batch(group.method, picked.pieces, picked.rows, picked.size)
+
+    def _should_linger(self, lead: Line, now: float) -> bool:
+        """Whether a batch still waits for company; sets the timer if so."""
+        left = lead.oldest.arrived + self._policy.linger - now
+        if left <= 0 or lead.group.rows >= self._policy.max_rows:
+            return False
+        if self._linger is None or not self._linger.active():
+            self._linger = self._clock.callLater(left, self._wake)
+        return True
