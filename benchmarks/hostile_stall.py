@@ -5,7 +5,8 @@
 Prints for each body its size, the status it is answered with, the longest stall
 of a ticker of 10 ms, and the CPU time in the longest turn. Of several tries the
 best counts: what the server does itself is in each of them, what else the
-machine does is not. The exit status is 1 if a stall is over the limit.
+machine does is not. The exit status is 1 if a stall is over the limit. On a
+machine that is busy otherwise look at the CPU time: a stall is no shorter.
 """
 
 from __future__ import annotations
