@@ -117,8 +117,12 @@ class BoundedRequest(WebRequest):
 
     @cached_property
     def responseHeaders(self) -> Headers:  # type: ignore[override]
-        """The headers of the answer."""
-        return Headers()
+        """The headers of the answer; those of every answer are there already."""
+        headers = Headers()
+        for line in self.site.head.splitlines():
+            name, _, value = line.partition(b": ")
+            headers.addRawHeader(name, value)
+        return headers
 
     @cached_property
     def received_cookies(self) -> Fields:  # type: ignore[override]
