@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, eventAsText
 from zope.interface.verify import verifyObject
 
 from tests.deferreds import reason, result
@@ -31,6 +32,7 @@ from txinfer.interfaces import IRunnable
 from txinfer.limits import QueueLimits
 from txinfer.observe import Amount, Depth, IObserver, Labels, NullObserver, Run, Shed
 from txinfer.policy import BatchPolicy
+from txinfer.quota import INTERVAL, LINES
 from txinfer.tensors import Tensors
 from txinfer.trace import Trace
 
@@ -337,6 +339,33 @@ def test_a_call_split_over_several_runs_fails_as_one() -> None:
     assert answer(small) == [10]
     # Its third piece was not run any more.
     assert work.runs == [4, 4, 1]
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (InputRefused("INVALID_ARGUMENT"), "the model refused this input"),
+        (ValueError("\x1b[2J"), "A model failed"),
+    ],
+)
+def test_failing_calls_do_not_fill_the_log(
+    bench: Bench, raised: Exception, told: str
+) -> None:
+    def fail(tensors: Tensors) -> Tensors:
+        raise raised
+
+    work = Work(fail)
+    with capturedLogs() as logs:
+        for _ in range(LINES + 7):
+            bench.call(work, 1).addErrback(lambda _: None)
+            bench.finish()
+        bench.clock.advance(INTERVAL)
+    lines = [eventAsText(event, includeTimestamp=False) for event in logs]
+    assert len(lines) == LINES + 1
+    assert all(told in line for line in lines[:-1])
+    assert "... and 7 more like it" in lines[-1]
+    assert "\x1b" not in "".join(lines)
+    assert any("Traceback" in line for line in lines) == (told == "A model failed")
 
 
 @pytest.mark.parametrize(

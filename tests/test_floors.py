@@ -31,6 +31,7 @@ FLOORS = [
         "trust",
         "memory",
         "sockets",
+        "quota",
     },
     {
         "tensors",

@@ -8,6 +8,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import directlyProvides
@@ -21,6 +22,7 @@ from txinfer.http import (
     PROBE_SECONDS,
 )
 from txinfer.limits import DoorLimits
+from txinfer.quota import INTERVAL, LINES
 from txinfer.site import DRAIN_GRACE, DRAIN_LIMIT, MOST_LATE, TICK, BoundedSite
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -313,6 +315,15 @@ def test_a_resource_that_raises_is_answered_in_json(bench: Bench) -> None:
     answer = connection.answer()
     assert (answer.status, answer.error) == (500, "internal error")
     assert connection.open
+
+
+def test_resources_that_raise_do_not_fill_the_log(bench: Bench) -> None:
+    with capturedLogs() as logs:
+        for _ in range(LINES + 5):
+            bench.connect(request("POST", "/broken", b"1")).hang_up()
+        bench.clock.advance(INTERVAL)
+    assert len([event for event in logs if "log_failure" in event]) == LINES
+    assert formatEvent(logs[-1]).startswith("... and 5 more like it")
 
 
 def test_an_answer_that_breaks_off_is_cut_short(bench: Bench) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .errors import InferenceError, InputRefused, ModelFailed
+from .quota import LogQuota
 
-log = Logger(namespace="txinfer.collector")
 
-
-def blame(failure: Failure) -> InferenceError:
+def blame(failure: Failure, log: LogQuota) -> InferenceError:
     """The error a caller sees for a failed run of its call alone."""
     error = failure.value
     if isinstance(error, InputRefused):
         cause = error.__cause__
         words = getattr(cause, "message", None) or repr(cause)
-        log.info("{error}: {words!r:.300}", error=error, words=words)
+        log.info("{error}: {words}", error=error, words=words)
         return error
     log.failure("A model failed", failure)
     if isinstance(error, InferenceError):

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .admission import Admission
@@ -29,6 +30,7 @@ from .held import Held, Refusal
 from .interfaces import IRunnable, IThreads
 from .observe import NOBODY, Amount, Depth, IObserver, Labels, Load, Run
 from .policy import BatchPolicy
+from .quota import LogQuota
 from .schedule import Schedule
 from .slots import Slots
 from .tensors import Tensors, byte_count, row_count
@@ -77,6 +79,7 @@ class Collector:
         # Of methods that are gone nobody asks.
         self._costs: WeakValueDictionary[Labels, Cost] = WeakValueDictionary()
         self._admission = Admission(policy, self.held, self.waiting, self._slots, clock)
+        self._log = LogQuota(Logger("txinfer.collector"), clock)
 
     def submit(
         self,
@@ -247,7 +250,7 @@ class Collector:
             answer = None if culprit is None else self._settle(culprit)
             self._launch()
             if answer is not None:
-                answer.errback(blame(result))
+                answer.errback(blame(result, self._log))
             self._tell_idle()
         else:
             self._slots.learn(batch, seconds, bool(self.waiting))
@@ -322,6 +325,7 @@ class Collector:
     def _end(self, _: None) -> None:
         self._deadlines.stop()
         self.held.remove(self.amount)
+        self._log.close()
 
     def _tell_idle(self) -> None:
         if self._idle:

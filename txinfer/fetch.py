@@ -38,7 +38,7 @@ from .errors import FetchFailed, Unavailable
 from .limits import FetchLimits
 from .lookup import ThreadedResolver
 from .observe import NOBODY, Fetched, IObserver
-from .rates import RateLimiter
+from .quota import LogQuota
 from .trust import PlatformPolicy
 from .turns import Turns
 
@@ -50,10 +50,6 @@ DEFAULT_LIMITS = FetchLimits()
 # fetch: getaddrinfo asks three name servers twice, for 5 s each (resolv.conf(5)).
 # With the default time for a fetch that is three times as long.
 LOOK_UPS = 4
-
-# Lines of the log: in the long run a second, and at once. Strangers cause them.
-LINES_PER_SECOND = 2
-LINES_AT_ONCE = 50
 
 
 def _as_tuple(allow: Iterable[str]) -> tuple[str, ...]:
@@ -94,8 +90,6 @@ class Fetcher:
         observer: is told what became of each fetch, when it is known here.
     """
 
-    log = Logger()
-
     def __init__(
         self,
         reactor: Any,
@@ -113,7 +107,7 @@ class Fetcher:
         self._https = https or PlatformPolicy()
         self._observer = observer
         self._turns = Turns(reactor, self._limits.url_concurrent)
-        self._lines = RateLimiter(reactor, LINES_PER_SECOND, LINES_AT_ONCE)
+        self._log = LogQuota(Logger("txinfer.fetch"), reactor)
         self._errands: set[Errand] = set()
         self._closed = False
 
@@ -165,6 +159,7 @@ class Fetcher:
         for errand in list(self._errands):
             errand.fail(FetchFailed("the fetcher is closed", "cancelled"))
         self._look_ups.stop()
+        self._log.close()
 
     def _no_longer(self, result: Any, errand: Errand) -> Any:
         self._errands.discard(errand)
@@ -216,8 +211,8 @@ class Fetcher:
         return got
 
     def _tell(self, failed: FetchFailed) -> None:
-        if failed.outcome != "cancelled" and not self._lines.take(""):
-            self.log.info(
+        if failed.outcome != "cancelled":
+            self._log.info(
                 "A URL was not fetched ({outcome}): {why}",
                 outcome=failed.outcome,
                 why=str(failed),

@@ -228,7 +228,7 @@ class BoundedRequest(WebRequest):
 
     def processingFailed(self, reason: Failure) -> Failure:
         """A resource raised: say so in JSON, log the rest."""
-        self._log.failure("A resource failed", failure=reason)
+        self.site.quota.failure("A resource failed", reason)
         if self.finished or self._disconnected:
             return reason
         if self.startedWriting:

@@ -88,7 +88,9 @@ def respond_failure(failure: Failure, request: Any) -> None:
         respond_routing_error(request, error)
     elif not (request._disconnected and isinstance(error, CancelledError)):
         name = request_id(request).decode()
-        log.failure("Request {request_id} failed", failure, request_id=name)
+        # Under a site of Twisted's own, that site's owner has a say over its log.
+        told = getattr(request.site, "quota", log)
+        told.failure("Request {request_id} failed", failure, request_id=name)
         respond(request, 500, JSON_TYPE, error_body("internal error"))
 
 

@@ -134,6 +134,7 @@ class Server(Service):
             _accept_waiting(port)
             await _ensure_deferred(port.stopListening())
         await self._site.drain()
+        self._site.quota.close()
         await self.inference.stopService()
         if self._access_log is not None:
             await self._access_log.close()

@@ -13,12 +13,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from .http import BoundedChannel
 from .limits import CallLimits, DoorLimits
+from .quota import LogQuota
 from .reading import Refusal
 from .request import BoundedRequest
 
@@ -57,7 +59,7 @@ class BoundedSite(Site):
 
     ``channels`` are the connections, ``requests`` how many have begun so far,
     ``held`` the bytes in memory of bodies, and of answers that wait to be sent,
-    and ``unsent`` those of answers alone.
+    and ``unsent`` those of answers alone; ``quota`` is for the log.
     ``on_answer`` is called with each answered request and its channel,
     ``on_refusal`` with the status of each request that no resource saw.
 
@@ -86,6 +88,7 @@ class BoundedSite(Site):
         self.limits = limits or DoorLimits()
         self.body_limit = body_limit
         self.clock = reactor
+        self.quota = LogQuota(Logger("txinfer.site"), reactor)
         self.channels: set[BoundedChannel] = set()
         self.requests = 0
         self.held = 0

@@ -12,7 +12,7 @@ from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
 
 from tests.hostile.cases import CASES, LIMITS, REQUEST_SIZE
 from tests.memory import MemoryModel
@@ -67,6 +67,7 @@ class Victim:
         door = DoorLimits(**LIMITS)
         self.site = BoundedSite(root, door, REQUEST_SIZE, reactor=self.clock)
         self.failures: list[str] = []
+        self.logged: list[str] = []
         self._observer = cast(ILogObserver, self._note)
         globalLogPublisher.addObserver(self._observer)
 
@@ -109,6 +110,7 @@ class Victim:
         assert not self.failures, self.failures
 
     def _note(self, event: dict[str, object]) -> None:
+        self.logged.append(formatEvent(event))
         if event.get("log_level") in (LogLevel.error, LogLevel.critical):
             self.failures.append(str(event.get("log_failure") or event))
 

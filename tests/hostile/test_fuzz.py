@@ -40,6 +40,13 @@ def test_in_whatever_segments_it_comes_it_is_answered_alike(
         assert parts == whole
 
 
+def test_nothing_that_is_refused_fills_the_log(victim: Victim) -> None:
+    victim.logged.clear()
+    for case in CASES:
+        victim.suffer(list(case.sent), "half_closes")
+    assert not victim.logged
+
+
 def test_nothing_that_is_damaged_does_damage(victim: Victim) -> None:
     for segments, ending in attacks(3000, seed=1):
         victim.suffer(segments, ending)
