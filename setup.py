@@ -82,6 +82,7 @@ setup(
         "orjson>=3.10",
         "prometheus-client>=0.20",
         "pyopenssl>=24.1",
+        "pybase64>=1.4",
         "pysimdjson>=7.0.2",
         "tensorflow>=2.16",
         "tomli>=2; python_version < '3.11'",

@@ -314,7 +314,25 @@ def test_only_a_string_is_a_string(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["!", "YQ", "YQ=", "YQ==YQ==", "Y Q==", "YQ==\n", "_-8=", "é", "=", "Y"]
+    "value",
+    [
+        "!",
+        "YQ",
+        "YQ=",
+        "YQ==YQ==",
+        "Y Q==",
+        "YQ==\n",
+        "_-8=",
+        "é",
+        "=",
+        "Y",
+        "YWFh=",
+        "YQ===",
+        "YQ==YWFh",
+        "YWFh" * 99 + "!",
+        "YWFh" * 99 + " YWFh",
+        "\n" + "YWFh" * 99,
+    ],
 )
 def test_base64_is_strict(value: str) -> None:
     error = refusal("string", ["a", {"b64": value}])

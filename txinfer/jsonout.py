@@ -6,7 +6,6 @@ number for, text for UTF-8 and ``{"b64": text}`` for other bytes.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pybase64
 
 from .forms import Form
 from .shortest import shortest
@@ -115,4 +115,4 @@ def _text(value: bytes) -> str | dict[str, str]:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return {"b64": base64.b64encode(value).decode("ascii")}
+        return {"b64": pybase64.b64encode_as_string(value)}

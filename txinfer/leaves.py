@@ -7,12 +7,12 @@ once the URL is fetched.
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pybase64
 
 from .tensors import Array, TensorSpec
 
@@ -192,6 +192,6 @@ def _encoded(position: int, text: str) -> bytes:
 def _unbase64(position: int, text: str) -> bytes:
     """RFC 4648 section 4, padded, nothing else between the letters."""
     try:
-        return base64.b64decode(text, validate=True)
+        return pybase64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise BadLeaf(position, "not base64 (RFC 4648, padded)") from None
