@@ -80,9 +80,20 @@ class Checker:
 
 
 def drive(
-    server: Server, requests: list[Request], connections: int, seconds: int
+    server: Server,
+    requests: list[Request],
+    connections: int,
+    seconds: int,
+    pause: int = 0,
 ) -> Reading:
     """Load a server for some seconds and read what it did.
+
+    Args:
+        server: is up.
+        requests: the first is the load, the others are checked beside it.
+        connections: how many clients there are.
+        seconds: how long, after a second that does not count.
+        pause: how long each client waits before its next request, in ms.
 
     Raises:
         NotServing: an answer was wrong.
@@ -93,6 +104,8 @@ def drive(
         file.flush()
         url = f"http://127.0.0.1:{server.port}{server.path}"
         arguments = [file.name, load.wire.media_type]
+        if pause:
+            arguments.append(str(pause))
         wrk(url, arguments, connections, WARM_UP)
         runs, cpu = batches(server.port), server.cpu_seconds()
         with Checker(server, others) as checker:

@@ -1,5 +1,6 @@
 -- One request, over and over; at the end a line of JSON with what came of it.
--- Arguments: the file of the body, its media type.
+-- Arguments: the file of the body, its media type, and, if clients wait before
+-- each request, for how many milliseconds.
 
 function init(args)
   local file = assert(io.open(args[1], "rb"))
@@ -8,6 +9,10 @@ function init(args)
   wrk.headers["Content-Type"] = args[2]
   wrk.headers["Accept"] = args[2]
   file:close()
+  if args[3] then
+    -- wrk looks whether there is such a function.
+    function delay() return tonumber(args[3]) end
+  end
 end
 
 function done(summary, latency, requests)
