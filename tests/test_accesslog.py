@@ -124,8 +124,10 @@ def test_the_time_of_a_request_runs_from_its_first_byte(bench: Bench) -> None:
 
 def test_a_refused_request_is_a_line(bench: Bench) -> None:
     Connection(bench.web.site).send(b"nonsense\r\n\r\n")
-    bench.web.ask("POST", "/", b"x" * (LIMIT + 1))
-    assert [line["status"] for line in bench.settle()] == [400, 413]
+    answer = bench.web.ask("POST", "/", b"x" * (LIMIT + 1), {"X-Request-Id": "mine"})
+    lines = bench.settle()
+    assert [line["status"] for line in lines] == [400, 413]
+    assert lines[1]["request_id"] == answer["X-Request-Id"] == "mine"
 
 
 def test_a_client_with_a_key_is_named() -> None:

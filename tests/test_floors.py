@@ -64,7 +64,7 @@ FLOORS = [
         "freeze",
         "captures",
     },
-    {"values", "numeric", "shortest"},
+    {"values", "numeric", "shortest", "heads"},
     {
         "threads",
         "blame",

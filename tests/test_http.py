@@ -210,6 +210,33 @@ def test_refusals_carry_the_headers_of_the_site(
         assert answer["Access-Control-Allow-Origin"] == "*"
 
 
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_refusals_have_the_name_of_their_request(bench: Bench, size: int) -> None:
+    named = {"X-Request-Id": "mine"}
+    for sent in (
+        request("POST", "/", b"x" * 11, named),
+        request("POST", "/", headers=named | CHUNKED) + b"b\r\n01234567890\r\n",
+        request("GET", "/", headers=named | {"Expect": "a-miracle"}),
+    ):
+        segments = [sent[i : i + size] for i in range(0, len(sent), size)]
+        assert bench.connect(*segments).answer()["X-Request-Id"] == "mine"
+
+
+def test_refusals_have_a_name_of_their_own_otherwise(bench: Bench) -> None:
+    named = request("GET", "/", headers={"X-Request-Id": "mine"})
+    after_another = bench.connect(named, b"?\r\n\r\n").answers()[1]
+    full = limited(connections=1)
+    full.connect()
+    refusals = (
+        after_another,
+        bench.connect(b"?\r\n").answer(),
+        full.connect().answer(),
+    )
+    names = {refusal["X-Request-Id"] for refusal in refusals}
+    assert len(names) == 3
+    assert not names & {None, "mine"}
+
+
 def test_a_refusal_under_tls_closes_tls_and_not_the_socket_under_it(
     bench: Bench,
 ) -> None:

@@ -25,7 +25,7 @@ UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 
 class Record(NamedTuple):
     """What is to be said of a request. Of one that was refused before it was whole
-    only the time, the peer and the status are known.
+    only the time, the peer, the status and its name are known.
 
     ``at`` and ``seconds`` are in seconds: when it was answered on the reactor's
     clock, and how long that took since its first byte; ``sent`` is the body's
@@ -98,15 +98,17 @@ def json_line(record: Record) -> bytes:
         "peer": record.peer,
         "status": record.status,
     }
-    if record.request != b"-":
+    is_whole = record.method != b"-"
+    if is_whole:
         told |= {
             "method": record.method.decode("latin-1"),
             "target": record.target.decode("latin-1"),
             "bytes": record.sent,
             "ms": milliseconds(record.seconds),
-            "request_id": record.request.decode("latin-1"),
-            "agent": record.agent.decode("latin-1"),
         }
+    told["request_id"] = record.request.decode("latin-1")
+    if is_whole:
+        told["agent"] = record.agent.decode("latin-1")
     if record.name:
         told["client"] = record.name
     trace = record.trace

@@ -116,7 +116,8 @@ class AccessLog:
 
     def refused(self, status: int, channel: Any) -> None:
         """A request was refused before it was whole, or a connection."""
-        self._add(Record(self._clock.seconds(), channel.address or "", status))
+        now, peer = self._clock.seconds(), channel.address or ""
+        self._add(Record(now, peer, status, request=channel.refused_as))
 
     def _add(self, record: Record) -> None:
         if len(self._records) >= self._most:

@@ -89,15 +89,17 @@ class AnswerChannel(Protocol):
         if not is_small:
             self.write(body)
 
-    def send_refusal(self, status: int, text: str, head: bytes) -> None:
+    def send_refusal(self, status: int, text: str, head: bytes, name: bytes) -> None:
         """Write the answer to what was not even read, after which we close."""
         body = error_body(text)
         self.transport.write(
-            b"%sContent-Length: %d\r\n%s%s%s%sConnection: close\r\n\r\n%s"
+            b"%sContent-Length: %d\r\n%sX-Request-Id: %s\r\n%s%s%s"
+            b"Connection: close\r\n\r\n%s"
             % (
                 STATUS_LINES[status],
                 len(body),
                 self.site.date(),
+                name,
                 self.site.head,
                 JSON_TYPE,
                 head,

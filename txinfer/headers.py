@@ -17,6 +17,8 @@ from .trace import Trace
 ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:/+="
 LONGEST_ID = 128
 
+ID_HEADER = b"x-request-id"
+
 # Random bytes that tell this process' names from those of others.
 PREFIX_BYTES = 6
 
@@ -43,7 +45,7 @@ def request_id(request: IRequest) -> bytes:
     anyhow: Any = request
     known: bytes | None = getattr(anyhow, "known_as", None)
     if known is None:
-        anyhow.known_as = known = _given(request) or new_id()
+        anyhow.known_as = known = name_of(request.getHeader(ID_HEADER))
     return known
 
 
@@ -52,8 +54,8 @@ def new_id() -> bytes:
     return b"%b-%x" % (_prefix, next(_numbers))
 
 
-def _given(request: IRequest) -> bytes | None:
-    name: bytes | None = request.getHeader(b"x-request-id")
-    if name and len(name) <= LONGEST_ID and not name.translate(None, ID_BYTES):
-        return name
-    return None
+def name_of(given: bytes | None) -> bytes:
+    """What a request is called that calls itself so, or nothing."""
+    if given and len(given) <= LONGEST_ID and not given.translate(None, ID_BYTES):
+        return given
+    return new_id()

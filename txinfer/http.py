@@ -13,16 +13,14 @@ from enum import Enum, auto
 from math import inf
 from typing import Any
 
-from twisted.internet.interfaces import (
-    IHalfCloseableProtocol,
-    IPushProducer,
-)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .answers import AnswerChannel
 from .guard import network
+from .headers import name_of
 from .reading import RETRY, Reader
 from .request import BoundedRequest
 
@@ -63,7 +61,8 @@ class BoundedChannel(AnswerChannel):
     """One connection.
 
     ``current`` is the request being answered; ``refused`` is whether a request
-    on it was not even read; ``deadline`` is when the site calls
+    on it was not even read, and ``refused_as`` what that is called; ``deadline`` is
+    when the site calls
     :meth:`on_deadline`, in seconds on the reactor's clock.
 
     Args:
@@ -71,6 +70,7 @@ class BoundedChannel(AnswerChannel):
     """
 
     refused = False
+    refused_as = b""
     phase = Phase.IDLE
     deadline = inf
     _client_done = False
@@ -277,7 +277,8 @@ class BoundedChannel(AnswerChannel):
         self.refused = True
         self._ahead = b""
         self.reader.drop_body()
-        self.send_refusal(status, text, head)
+        self.refused_as = name_of(self.reader.given_name)
+        self.send_refusal(status, text, head, self.refused_as)
         if self.site.on_refusal is not None:
             self.site.on_refusal(status, self)
         self._stand_down()

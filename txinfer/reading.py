@@ -3,12 +3,11 @@
 llhttp (through httptools) parses, and is strict: a line ends in CRLF, no header
 is folded, a length is a plain number that is there once, and no
 ``Transfer-Encoding`` stands beside it. What it lets pass and a server must not
-is refused here.
+is in :mod:`.heads`.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from typing import Any, Protocol
 
@@ -19,6 +18,8 @@ from httptools import (
     HttpRequestParser,
 )
 
+from .headers import ID_HEADER
+from .heads import BAD_SYNTAX, path_of, wrong_head
 from .limits import DoorLimits
 from .request import BoundedRequest, Fields, Pairs
 
@@ -27,19 +28,11 @@ from .request import BoundedRequest, Fields, Pairs
 FRAMING = 64 * 1024
 FRAMING_PER_CHUNK = 32
 
-# What a request target may consist of (RFC 3986): no blanks, no fragment.
-TARGET = re.compile(rb"[!\"$-~]+")
-ABSOLUTE = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
-
-# A host, with a port or without one (RFC 9110, section 7.2); it may be empty.
-HOST = re.compile(rb"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
-
 # Who is sent away with 503 may come again soon.
 RETRY = b"Retry-After: 1\r\n"
 
 # llhttp knows the methods of the IANA registry, and reads no further.
 UNKNOWN_METHOD = "the request does not begin with a known HTTP method"
-BAD_SYNTAX = "the request is not well-formed HTTP/1.1"
 
 #: A status, a text, and header lines that belong to them.
 Refusal = tuple[int, str, bytes]
@@ -109,6 +102,11 @@ class Reader:
             self._refuse(400, BAD_SYNTAX)
         if was_in_request and self.in_request:
             self._bound_wire(len(data))
+
+    @property
+    def given_name(self) -> bytes | None:
+        """What the request calls itself that is being read, or was refused."""
+        return self._fields.get(ID_HEADER)
 
     def close(self) -> None:
         """Parse no more, and let go of what was read."""
@@ -180,14 +178,15 @@ class Reader:
         if self.refusal is not None or self._in_body_only:
             return
         version = self._parser.get_http_version()
-        wrong = self._wrong_head(version)
+        method = self._parser.get_method()
+        wrong = wrong_head(method, self._target, version, self._fields, self._repeated)
         if wrong is not None:
             self._refuse(*wrong)
             return
         self._request = BoundedRequest(
             self._channel,
-            self._parser.get_method(),
-            self._target,
+            method,
+            path_of(self._target),
             b"HTTP/1.1" if version == "1.1" else b"HTTP/1.0",
             self._fields,
             self._repeated,
@@ -230,6 +229,8 @@ class Reader:
         # The request gives back what it holds.
         self._held = 0
         self._body = b""
+        # They are the request's now.
+        self._fields = {}
         self.ready.append(request)
 
     # Rules
@@ -287,43 +288,6 @@ class Reader:
                 self._refuse_headers()
         elif self._wire - self._held > FRAMING + FRAMING_PER_CHUNK * self._chunks:
             self._refuse(400, "the body's chunks are mostly framing")
-
-    def _wrong_head(self, version: str) -> tuple[int, str] | None:
-        """What llhttp lets pass and is not to be taken; None if nothing."""
-        fields = self._fields
-        if version not in ("1.1", "1.0"):
-            return 505, "HTTP/1.1 is spoken here"
-        host = fields.get(b"host")
-        if host is None:
-            if version == "1.1":
-                return 400, "a request of HTTP/1.1 has a Host header"
-        elif not HOST.fullmatch(host):
-            return 400, "the Host header is not a host's name"
-        if self._repeated and any(name == b"host" for name, _ in self._repeated):
-            return 400, "a request has one Host header"
-        coding = fields.get(b"transfer-encoding")
-        if coding is not None and (version == "1.0" or coding.lower() != b"chunked"):
-            return 400, "the only Transfer-Encoding is chunked, in HTTP/1.1"
-        expected = fields.get(b"expect")
-        if expected is not None and expected.lower() != b"100-continue":
-            return 417, "the only expectation that is met is 100-continue"
-        return self._wrong_target()
-
-    def _wrong_target(self) -> tuple[int, str] | None:
-        """What is wrong with the target; the absolute form becomes a path."""
-        target = self._target
-        if not TARGET.fullmatch(target):
-            return 400, BAD_SYNTAX
-        method = self._parser.get_method()
-        if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
-            return None
-        absolute = ABSOLUTE.match(target)
-        if absolute is None or method == b"CONNECT":
-            return 400, "the request's target is not a path"
-        # RFC 9112, section 3.2.2: a server takes the absolute form, too.
-        rest = target[absolute.end() :]
-        self._target = rest if rest.startswith(b"/") else b"/" + rest
-        return None
 
     def _refuse_headers(self) -> None:
         size = self._limits.header_size
