@@ -125,6 +125,26 @@ class AddressTests(ServiceCase):
             self.assertEqual(code, status, path)
             self.assertTrue(answer["error"].startswith(said), answer)
 
+    async def test_calls_of_what_is_not_there_are_counted_and_timed(self) -> None:
+        service = await self.serving()
+        web = await self.listening(service.resource())
+        for path in (
+            "/models/three",
+            "/models/three/a/b",
+            "/models/two/versions/x/a/b",
+            "/models/two/labels/lost",
+            "/models/two/nothing",
+        ):
+            response = await web.post(path, {"x": [0]})
+            self.assertTrue(response.headers.hasHeader("Server-Timing"), path)
+            await response.content()
+        await service.stopService()
+        response = await web.post("/models/two", {"x": [0]})
+        self.assertTrue(response.headers.hasHeader("Server-Timing"))
+        await response.content()
+        counted = service.operations.metrics.methods["", ""].statuses
+        self.assertEqual(dict(counted), {404: 4, 503: 2})
+
     async def test_a_number_that_is_no_version_costs_no_more_than_others(self) -> None:
         service = await self.serving()
         web = await self.listening(service.resource())

@@ -811,6 +811,7 @@ def test_scripts_may_ask_first(path: str) -> None:
     for bench in (Bench(cors=True).load(), Bench(cors=True)):
         answer = bench.web.ask("OPTIONS", path, None, PREFLIGHT)
         assert (answer.status, answer.body) == (204, b"")
+        assert answer["Content-Length"] is None
         assert answer["Access-Control-Allow-Origin"] == "*"
         assert "POST" in (answer["Access-Control-Allow-Methods"] or "")
         assert "*" in (answer["Access-Control-Allow-Headers"] or "")

@@ -9,6 +9,7 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
 
 from .accept import prefers_gzip
 from .codings import packed, unpacked
@@ -228,11 +229,14 @@ class _Preflight(Resource):
         super().__init__()
         self._headers = headers
 
-    def render(self, request: IRequest) -> bytes:
+    def render(self, request: IRequest) -> int:
         request.setResponseCode(204)
         for name, value in self._headers:
             request.setHeader(name, value)
-        return b""
+        # A returned body would get a length, which a 204 must not have (RFC 9110,
+        # section 8.6).
+        request.finish()
+        return NOT_DONE_YET
 
 
 def is_utf8(segments: list[bytes]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from klein import Klein
 from twisted.web.iweb import IRequest
 
-from ..errors import UnknownVersion
+from ..errors import InferenceError, UnknownVersion
 from ..interfaces import IModels, IPredictor
 from ..specs import parse_version
 from ..web import reply
@@ -53,6 +53,13 @@ def _add_place(
             raise UnknownVersion(version or "") from None
         return models.at(model, number, label)
 
+    def call_at(request: IRequest, name: str, address: dict[str, Any]) -> Answer:
+        try:
+            predictor = find(**address)
+        except InferenceError as error:
+            dialect.refuse(request, error)
+        return dialect.call(request, predictor, name)
+
     # An address is the same with and without a slash at its end.
     for end in ("", "/"):
 
@@ -62,7 +69,7 @@ def _add_place(
 
         @router.route(place + end, methods=["POST"], endpoint=f"{kind} default {end}")
         def call_default(request: IRequest, **address: Any) -> Answer:
-            return dialect.call(request, find(**address), DEFAULT_METHOD)
+            return call_at(request, DEFAULT_METHOD, address)
 
     @router.route(f"{place}/<path:name>", methods=["GET"], endpoint=f"{kind} method")
     def list_method(request: IRequest, name: str, **address: Any) -> bytes:
@@ -70,4 +77,4 @@ def _add_place(
 
     @router.route(f"{place}/<path:name>", methods=["POST"], endpoint=f"{kind} call")
     def call(request: IRequest, name: str, **address: Any) -> Answer:
-        return dialect.call(request, find(**address), name)
+        return call_at(request, name, address)

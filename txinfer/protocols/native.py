@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 from klein import Klein
@@ -112,6 +112,11 @@ class Dialect:
         ):
             return NOT_DONE_YET
         return Deferred.fromCoroutine(long_way())
+
+    def refuse(self, request: IRequest, error: InferenceError) -> NoReturn:
+        """Raise what a call fails with before it is known whose method is called."""
+        with Visit(request, self.limits, self.observer, self.clock):
+            raise error
 
     async def _call(self, request: IRequest, predictor: IPredictor, name: str) -> bytes:
         with Visit(request, self.limits, self.observer, self.clock) as visit:
