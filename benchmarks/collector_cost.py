@@ -63,6 +63,12 @@ class Held:
         """Nobody asks for it."""
         raise NotImplementedError
 
+    def grow(self) -> None:
+        """Nothing hangs here."""
+
+    def shrink(self) -> None:
+        """Nothing hangs here."""
+
     def call(self, done: Callable[..., None], *work: Any) -> None:
         """Keep it."""
         self.work = done, *work

@@ -40,6 +40,14 @@ class SteppedThreads:
         self.started: deque[Work] = deque()
         self._clock = clock or Clock()
 
+    def grow(self) -> None:
+        """One more may run."""
+        self.size += 1
+
+    def shrink(self) -> None:
+        """One less may run."""
+        self.size -= 1
+
     def start(self) -> None:
         """Nothing to do."""
 
@@ -63,9 +71,10 @@ class SteppedThreads:
         self.started.append(Work(done, blocking, args, self._clock.seconds()))
         assert len(self.started) <= self.size, "more runs than threads"
 
-    def step(self) -> None:
-        """Let the oldest run happen and return."""
-        work = self.started.popleft()
+    def step(self, number: int = 0) -> None:
+        """Let a run happen and return, by default the oldest."""
+        work = self.started[number]
+        del self.started[number]
         try:
             result = work.blocking(*work.args)
         except BaseException:

@@ -548,3 +548,19 @@ def vocabulary_file(path: str) -> str:
     with open(name, "w") as file:
         file.write("a\nb\nc\n")
     return name
+
+
+@builder
+def hanging(path: str) -> None:
+    """``wait`` takes from a queue that stays empty, for ever; ``double`` doubles."""
+    with tf.Graph().as_default():
+        x = v1.placeholder(tf.float32, [None])
+        empty = v1.FIFOQueue(1, tf.float32, shapes=[[]])
+        signatures = {
+            "double": predict({"x": x}, {"y": x * 2}),
+            "wait": predict({"x": x}, {"y": x + empty.dequeue()}),
+        }
+        writer = v1.saved_model.Builder(path)
+        with v1.Session() as session:
+            writer.add_meta_graph_and_variables(session, ["serve"], signatures)
+        writer.save()

@@ -96,7 +96,7 @@ FLOORS = [
         "multipart",
         "tune",
     },
-    {"session", "schedule", "admission"},
+    {"session", "schedule", "admission", "drain"},
     {"original", "functions", "frozen"},
     {
         "collector",

@@ -57,5 +57,5 @@ def test_who_is_gone_is_asked_no_longer(bench: Bench) -> None:
 
     bench.held.add(gone)
     assert bench.held.amount() == (9, 99)
-    bench.held.remove(gone)
+    bench.held.discard(gone)
     assert bench.held.amount() == (0, 0)

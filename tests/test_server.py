@@ -31,7 +31,7 @@ from txinfer.accesslog import AccessLog, access_log
 from txinfer.errors import InvalidModel
 from txinfer.interfaces import IModel
 from txinfer.keys import parse_keys
-from txinfer.limits import DoorLimits
+from txinfer.limits import DoorLimits, RunLimits
 from txinfer.server import DEFAULT_DOOR, CannotListen, Server, place
 from txinfer.sockets import UNSENT
 
@@ -439,6 +439,30 @@ class DrainingTests(ServerCase):
         reasons = ["the server is shutting down"]
         self.assertEqual((status, value), (503, {"ready": False, "reasons": reasons}))
         await stopped
+
+    async def test_a_run_that_hangs_does_not_hold_up_the_end(self) -> None:
+        gate = Gate()
+        model = MemoryModel(functions={"serving_default": gate})
+        policy = BatchPolicy(runs=RunLimits(drain_seconds=0.1))
+        server = await self.ready(self.server(load=lambda: model, policy=policy))
+        busy, later = [await self.client(server) for _ in range(2)]
+        gate.close()
+        busy.send("POST", value={"x": [1]})
+        await until(gate.entered.is_set)
+        later.send("POST", value={"x": [2]})
+        stopped = server.stopService()
+        for client in (busy, later):
+            status, _, value = await client.answer()
+            self.assertEqual(
+                (status, value), (503, {"error": "the server is shutting down"})
+            )
+        await stopped
+        self.assertEqual(len(self.at_exit), 1)
+        told = self.told(LogLevel.critical)
+        self.assertEqual(told, ["Runs hang; the process ends without them"])
+        # The model is not closed under a run.
+        self.assertEqual(model.closed, 0)
+        gate.open()
 
     async def test_it_can_be_started_again(self) -> None:
         server = self.server()

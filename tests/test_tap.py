@@ -24,6 +24,7 @@ from txinfer.limits import (
     DoorLimits,
     FetchLimits,
     QueueLimits,
+    RunLimits,
 )
 from txinfer.specs import ModelSpec
 from txinfer.tap import DEFAULT_PORT, Options, makeService
@@ -62,7 +63,9 @@ def test_the_defaults(model: str) -> None:
     assert options.pop("clients") == ClientLimits()
     assert options.pop("fetch") == FetchLimits()
     assert options.pop("queue") == QueueLimits()
-    for kind in (QueueLimits, DoorLimits, CallLimits, ClientLimits, FetchLimits):
+    assert options.pop("runs") == RunLimits()
+    kinds = (RunLimits, QueueLimits, DoorLimits, CallLimits, ClientLimits, FetchLimits)
+    for kind in kinds:
         for field in attrs.fields(kind):
             assert options.pop(field.name) == field.default
     assert options == {
@@ -373,6 +376,7 @@ def test_every_option_reaches_the_service(tmp_path: Path) -> None:
         *("--url_redirects", "0", "--url_concurrent", "3", "--poll_seconds", "0.5"),
         *("--session_threads", "2", "--intra_threads", "3", "--inter_threads", "4"),
         *("--queue_rows", "70", "--queue_bytes", "71"),
+        *("--stuck_seconds", "7.5", "--drain_seconds", "0"),
     )
     server = makeService(options, MemoryReactorClock())
     inference = server.inference
@@ -382,6 +386,7 @@ def test_every_option_reaches_the_service(tmp_path: Path) -> None:
     assert isinstance(inference._load_folder, partial)
     session = inference._load_folder.keywords["policy"]
     assert (session.intra_threads, session.inter_threads) == (3, 4)
+    assert inference.policy.runs == RunLimits(stuck_seconds=7.5, drain_seconds=0)
     assert (inference.held.max_rows, inference.held.max_size) == (70, 71)
     assert inference.limits.request_size == 9
     assert inference.limits.url_count == 1

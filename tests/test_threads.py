@@ -107,3 +107,24 @@ class ModelThreadsTests(TestCase):
         thread.join(PATIENCE)
         self.assertFalse(thread.is_alive())
         self.assertTrue(thread.daemon)
+
+    async def test_another_thread_takes_the_place_of_one_that_hangs(self) -> None:
+        threads = self.make()
+        gate = threading.Event()
+        hangs = threads.run(gate.wait, PATIENCE)
+        threads.grow()
+        spare = await threads.run(threading.current_thread)
+        self.assertTrue(spare.is_alive())
+        threads.shrink()
+        gate.set()
+        self.assertTrue(await hangs)
+        # One of the two ends, and the other goes on.
+        self.assertEqual(await threads.run(int), 0)
+        self.assertEqual(threads.size, 1)
+
+    async def test_growing_without_work_makes_no_thread(self) -> None:
+        threads = self.make()
+        first = await threads.run(threading.current_thread)
+        threads.grow()
+        threads.shrink()
+        self.assertIs(await threads.run(threading.current_thread), first)

@@ -22,6 +22,9 @@ LONGEST_RETRY = 60
 # seconds.
 TRY_AFTER = 5.0
 
+CLOSING = "the server is shutting down"
+NO_SLOT = "no session slot is left: all are held by runs that hang"
+
 
 class Admission:
     """Decides about calls as they come. Reactor thread only.
@@ -65,9 +68,11 @@ class Admission:
             seconds: until its deadline, perhaps infinitely many.
         """
         if self.closed:
-            return Refusal(Shed.CLOSING, Unavailable("the server is shutting down"))
+            return Refusal(Shed.CLOSING, Unavailable(CLOSING))
         if seconds <= 0:
             return Refusal(None, DeadlineExceeded())
+        if not self._slots.limit:
+            return Refusal(Shed.STUCK, Unavailable(NO_SLOT))
         refusal = self._held.refusal(rows, size)
         # Even if every row ran alone.
         runs = self._waiting.rows + len(self._slots) + rows
@@ -79,11 +84,12 @@ class Admission:
 
     def retry_after(self) -> int:
         """Whole seconds until what waits now is expected to have run."""
-        return whole(self._waiting.seconds() / self._slots.limit)
+        return whole(self._waiting.seconds() / max(self._slots.limit, 1))
 
     def predicted_wait(self) -> float:
         """Seconds until a call would run that came now, if all before it ran first."""
-        return self._slots.wait() + self._waiting.seconds() / self._slots.limit
+        limit = max(self._slots.limit, 1)
+        return self._slots.wait() + self._waiting.seconds() / limit
 
     def _predicted(self, method: IRunnable, rows: int, client: str) -> float:
         """Seconds until a call of a client would be answered, rather too few."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from .calls import Batch, Call, Piece
+from .calls import Batch, Call, Part, Piece
+from .tensors import Tensors
 
 
 class Again:
@@ -58,6 +59,22 @@ class Again:
         for piece in pieces:
             if piece.wanted:
                 self._add(self.whole(piece.call))
+
+    def rejoin(self, part: Part, outputs: Tensors) -> Tensors | None:
+        """The outputs of a split call, once they are all there.
+
+        If they do not fit together the call is to run again, whole.
+        """
+        split = part.split
+        split.outputs[part.start] = outputs
+        split.back += part.rows
+        if split.back < part.call.rows:
+            return None
+        try:
+            return split.joined()
+        except Exception:
+            self.separate("its outputs' shapes differ from run to run", [part])
+            return None
 
     def whole(self, call: Call) -> Batch:
         """A call of a direct method, taken off the queue, as a run of its own."""

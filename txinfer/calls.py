@@ -128,7 +128,8 @@ class Batch:
     """Pieces that run together: rows of calls of one key, or one whole call.
 
     ``whole`` says that it is one call that must not share its run nor be cut,
-    ``rerun`` that it failed before among others, ``left`` when its run began.
+    ``rerun`` that it failed before among others, ``left`` when its run began;
+    ``slot`` has it while it may come to be taken for lost.
     """
 
     method: IRunnable
@@ -138,6 +139,12 @@ class Batch:
     whole: bool = False
     rerun: bool = False
     left: float = 0.0
+    slot: set[Batch] = attrs.field(factory=set)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody still waits for some of it."""
+        return any(piece.wanted for piece in self.pieces)
 
     @property
     def arrived(self) -> float:

@@ -10,22 +10,23 @@ Everything here runs in the reactor thread.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Iterable
 from functools import partial
 from math import inf
 from weakref import WeakValueDictionary
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .admission import Admission
+from .admission import CLOSING, NO_SLOT, Admission
 from .blame import blame
 from .calls import Batch, Call, Part, Piece, RowsLost
 from .cost import Cost
 from .delivery import Delivery
-from .errors import DeadlineExceeded, InferenceError
+from .drain import Drain, Methods
+from .errors import DeadlineExceeded, InferenceError, Unavailable
 from .held import Held, Refusal
 from .interfaces import IRunnable, IThreads
 from .observe import NOBODY, Amount, Depth, IObserver, Labels, Load, Run
@@ -36,8 +37,6 @@ from .slots import Slots
 from .tensors import Tensors, byte_count, row_count
 from .trace import Trace
 from .wheel import Wheel
-
-Methods = Collection[IRunnable]
 
 
 class Collector:
@@ -69,13 +68,15 @@ class Collector:
         self.waiting = self._schedule.waiting
         self._again = self._schedule.again
         self._observer = observer
-        self._slots = Slots(threads, clock, self._landed)
+        self._slots = Slots(
+            threads, clock, policy.runs.stuck_seconds, self._landed, self._lost
+        )
         self._clock = clock
         self._delivery: Delivery[Piece, Tensors] = Delivery(
             clock, self._deliver, self._delivered
         )
         self._deadlines: Wheel[Call] = Wheel(clock, self._expire)
-        self._idle: list[tuple[Methods | None, Deferred[None]]] = []
+        self._drain = Drain(self._is_idle)
         # Of methods that are gone nobody asks.
         self._costs: WeakValueDictionary[Labels, Cost] = WeakValueDictionary()
         self._admission = Admission(policy, self.held, self.waiting, self._slots, clock)
@@ -135,6 +136,11 @@ class Collector:
         """The number of runs under way."""
         return len(self._slots)
 
+    @property
+    def slots_left(self) -> int:
+        """How many session slots are not lost."""
+        return self._slots.count - self._slots.lost
+
     def load(self) -> Load:
         """How busy the slots are now, and with what. It costs by the keys."""
         depths: defaultdict[Labels, Depth] = defaultdict(Depth)
@@ -146,7 +152,7 @@ class Collector:
             depths[batch.method.labels].running_rows += batch.rows
         return Load(
             slots=self._slots.count,
-            lost=0,
+            lost=self._slots.lost,
             running_since=tuple(batch.left for batch in self._slots),
             depths=depths,
             wait=self._admission.predicted_wait(),
@@ -161,10 +167,23 @@ class Collector:
         Returns:
             A Deferred that fires with None once those taken are answered.
         """
-        if self._admission.closed:
-            return self.drained()
         self._admission.closed = True
         return self.drained().addCallback(self._end)
+
+    def give_up(self) -> None:
+        """Answer whatever is not answered yet with ``Unavailable``, and run no more.
+
+        What runs goes on in its thread, and nobody waits for it any longer.
+        """
+        self._admission.closed = True
+        self._slots.give_up()
+        running = [piece.call for batch in self._slots for piece in batch.pieces]
+        self._fail([*running, *self._schedule.calls()], CLOSING)
+        self._drain.tell()
+
+    def hangs(self, methods: Methods | None = None) -> bool:
+        """Whether a run of one of the methods, or of any, is not waited for."""
+        return self._slots.hangs(methods)
 
     def drained(self, methods: Methods | None = None) -> Deferred[None]:
         """A Deferred that fires with None once nothing waits and nothing runs.
@@ -172,11 +191,7 @@ class Collector:
         Args:
             methods: only the calls of these count; None for all.
         """
-        if self._is_idle(methods):
-            return succeed(None)
-        idle: Deferred[None] = Deferred()
-        self._idle.append((methods, idle))
-        return idle
+        return self._drain.wait(methods)
 
     def amount(self) -> tuple[int, int]:
         """What waits and what runs: rows, and bytes."""
@@ -211,14 +226,20 @@ class Collector:
     def _cancel(self, call: Call, _: Deferred[Tensors]) -> None:
         self._observer.cancelled(call.method.labels)
         self._settle(call)
-        self._tell_idle()
+        self._drain.tell()
 
     def _expire(self, call: Call) -> None:
         answer = self._settle(call)
         if answer is not None:
             self._observer.expired(call.method.labels)
             answer.errback(DeadlineExceeded())
-            self._tell_idle()
+            self._drain.tell()
+
+    def _fail(self, calls: Iterable[Call], why: str) -> None:
+        for call in calls:
+            answer = self._settle(call)
+            if answer is not None:
+                answer.errback(Unavailable(why))
 
     # Run
 
@@ -232,6 +253,13 @@ class Collector:
         late = self._schedule.late
         while late:
             self._expire(late.pop())
+
+    def _lost(self) -> None:
+        """A slot is lost. Another may be there instead; if none is, nobody waits."""
+        self._launch()
+        if not self._slots.limit:
+            self._fail(self._schedule.calls(), NO_SLOT)
+        self._drain.tell()
 
     # Out
 
@@ -251,7 +279,7 @@ class Collector:
             self._launch()
             if answer is not None:
                 answer.errback(blame(result, self._log))
-            self._tell_idle()
+            self._drain.tell()
         else:
             self._slots.learn(batch, seconds, bool(self.waiting))
             self.waiting.reckon()
@@ -265,7 +293,7 @@ class Collector:
         if not piece.wanted:
             return
         if isinstance(piece, Part):
-            whole = self._rejoin(piece, outputs)
+            whole = self._again.rejoin(piece, outputs)
             if whole is None:
                 return
             outputs = whole
@@ -273,24 +301,10 @@ class Collector:
         assert answer is not None
         answer.callback(outputs)
 
-    def _rejoin(self, part: Part, outputs: Tensors) -> Tensors | None:
-        """The outputs of a split call, once they are all there and fit together."""
-        split = part.split
-        split.outputs[part.start] = outputs
-        split.back += part.rows
-        if split.back < part.call.rows:
-            return None
-        try:
-            return split.joined()
-        except Exception:
-            why = "its outputs' shapes differ from run to run"
-            self._again.separate(why, [part])
-            return None
-
     def _delivered(self) -> None:
         # What could not be put together is to be run again.
         self._launch()
-        self._tell_idle()
+        self._drain.tell()
 
     def _isolate(self, failure: Failure, batch: Batch) -> Call | None:
         """The guilty call if it ran alone; else None, and re-runs are planned."""
@@ -317,21 +331,13 @@ class Collector:
     def _is_idle(self, methods: Methods | None) -> bool:
         if self._delivery.going:
             return False
-        if methods is None:
-            return not (len(self._slots) or self._schedule)
-        runs = any(batch.method in methods for batch in self._slots)
-        return not (runs or self._schedule.has(methods))
+        if self._slots.busy(methods):
+            return False
+        return not (self._schedule if methods is None else self._schedule.has(methods))
 
     def _end(self, _: None) -> None:
         self._deadlines.stop()
-        self.held.remove(self.amount)
+        self._slots.stop()
+        self._schedule.stop()
+        self.held.discard(self.amount)
         self._log.close()
-
-    def _tell_idle(self) -> None:
-        if self._idle:
-            waiting, self._idle = self._idle, []
-            for methods, idle in waiting:
-                if self._is_idle(methods):
-                    idle.callback(None)
-                else:
-                    self._idle.append((methods, idle))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .errors import CallTooLarge, InferenceError, Overloaded
-from .observe import Amount, Shed
+from .observe import Amount, IObserver, Labels, Shed
 
 # Rows and bytes; a plain pair, since it is asked for at every call.
 Holder = Callable[[], tuple[int, int]]
@@ -52,9 +52,10 @@ class Held:
         """Ask somebody else, too, from now on."""
         self._holders.append(holder)
 
-    def remove(self, holder: Holder) -> None:
+    def discard(self, holder: Holder) -> None:
         """Ask somebody no longer, who holds nothing any more."""
-        self._holders.remove(holder)
+        if holder in self._holders:
+            self._holders.remove(holder)
 
     def amount(self) -> Amount:
         """What is held now."""
@@ -70,6 +71,21 @@ class Held:
             return Refusal(Shed.TOO_LARGE, too_large)
         reason = Shed.BYTES if all_rows <= self.max_rows else Shed.ROWS
         return Refusal(reason, Overloaded(self.retry_after()))
+
+    def body_refusal(
+        self, observer: IObserver, announced: int
+    ) -> InferenceError | None:
+        """Why not to read a body of so many bytes; None to read it.
+
+        Args:
+            observer: is told of the refusal; nobody knows the method yet.
+            announced: the length of the body, 0 if that is not known.
+        """
+        refusal = self.refusal(1, announced)
+        if refusal is None or refusal.reason is None:
+            return None
+        observer.shed(Labels(), refusal.reason)
+        return refusal.error
 
     def _sum(self, rows: int, size: int) -> tuple[int, int]:
         for holder in self._holders:

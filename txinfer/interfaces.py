@@ -170,6 +170,12 @@ class IThreads(Interface):
 
     size: int = Attribute("How many of them run at once.")
 
+    def grow() -> None:
+        """Let one more run at once: one of those that run does not come back."""
+
+    def shrink() -> None:
+        """Let one less run at once: it is back after all."""
+
     def run(blocking: Callable[..., T], *args: object) -> Deferred[T]:
         """Call it in a thread; the Deferred fires in the reactor thread."""
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from twisted.internet.defer import Deferred, DeferredList, fail, gatherResults
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .admission import NO_SLOT
 from .collector import Collector
 from .errors import FetchFailed, InvalidModel
 from .fetch import Fetcher, FetchPolicy
@@ -63,6 +65,9 @@ class Life:
         model_size: int = MODEL_SIZE,
         held: Held | None = None,
     ) -> None:
+        self._reactor = reactor
+        self._drain_seconds = policy.runs.drain_seconds
+        self._limit: IDelayedCall | None = None
         self._threads = ModelThreads(reactor, threads)
         self._loaders = ModelThreads(reactor, LOADERS)
         self._fetcher = (
@@ -108,9 +113,8 @@ class Life:
         idle = [it.name for it in self.registry if not it.available]
         if idle:
             return [f"no version of model '{name}' is loaded" for name in idle]
-        load = self.collector.load()
-        if load.lost >= load.slots:
-            return ["no session slot is left: all are held by runs that hang"]
+        if not self.collector.slots_left:
+            return [NO_SLOT]
         return []
 
     def fetch(
@@ -121,14 +125,26 @@ class Life:
             return fail(FetchFailed("URLs are not taken"))
         return self._fetcher.fetch(urls, client, most)
 
+    def limit(self) -> None:
+        """The end is near: calls are answered in so many seconds, or given up."""
+        if self._limit is None:
+            give_up = self.collector.give_up
+            self._limit = self._reactor.callLater(self._drain_seconds, give_up)
+
     async def end(self) -> None:
-        """Take no more calls, answer those that were taken, free the models."""
+        """Take no more calls, answer those that were taken, free the models.
+
+        What a run hangs in is not freed.
+        """
+        self.limit()
         await gatherResults(Deferred.fromCoroutine(it.stop()) for it in self._watchers)
         await self.collector.close()
         if self._fetcher is not None:
             self._fetcher.close()
         self._loaders.stop()
         self._threads.stop()
+        if self._limit is not None and self._limit.active():
+            self._limit.cancel()
 
     def _settle(self, results: Sequence[tuple[bool, object]]) -> None:
         """Every model has been tried. One failure is told; the others are logged,

@@ -115,6 +115,20 @@ class QueueLimits:
 
 
 @attrs.frozen(kw_only=True)
+class RunLimits:
+    """How long runs are waited for; ValueError if a value makes no sense."""
+
+    # Twice as long as a request may take by default.
+    stuck_seconds: float = bound(
+        120.0, "Seconds after which a run is taken to hang, its slot for lost.", 0.1
+    )
+    # Kubernetes kills after 30 s, systemd after 90 s.
+    drain_seconds: float = bound(
+        25.0, "Seconds in which a stop waits for calls to be answered.", 0.0
+    )
+
+
+@attrs.frozen(kw_only=True)
 class FetchLimits:
     """How far the fetch of one URL input goes; ValueError if a value makes no sense."""
 

@@ -172,7 +172,11 @@ class Servable:
         may still run; hence both are waited for.
         """
         await self.retire()
-        await self._collector.drained(set(self._methods.values()))
+        methods = set(self._methods.values())
+        await self._collector.drained(methods)
+        if self._collector.hangs(methods):
+            # Nothing is taken away from under a run.
+            self._model = None
         await self.close()
 
     def close(self) -> Deferred[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from attrs.validators import ge
 
-from .limits import QueueLimits
+from .limits import QueueLimits, RunLimits
 
 # Batches that may be held if nobody says how many rows: some seconds' work of a fast
 # model, and with the usual batch a job of ten thousand rows.
@@ -25,11 +25,13 @@ class BatchPolicy:
         linger: seconds a batch that is not full waits for company although a
             slot is free, and what is younger waits behind it. With 0 no timer
             is ever used.
+        runs: how long runs are waited for.
     """
 
     max_rows: int = attrs.field(default=32, validator=ge(1))
     queue: QueueLimits = attrs.field(factory=QueueLimits)
     linger: float = attrs.field(default=0.0, validator=ge(0))
+    runs: RunLimits = attrs.field(factory=RunLimits)
 
     @property
     def queue_rows(self) -> int:

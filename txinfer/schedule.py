@@ -39,6 +39,16 @@ class Schedule:
     def __bool__(self) -> bool:
         return bool(self.waiting or self.again or self.late)
 
+    def stop(self) -> None:
+        """Let the timer go."""
+        if self._linger is not None and self._linger.active():
+            self._linger.cancel()
+
+    def calls(self) -> list[Call]:
+        """All calls, of which some may be there more than once."""
+        again = [piece.call for batch in self.again for piece in batch.pieces]
+        return [*again, *self.waiting.calls()]
+
     def has(self, methods: Collection[IRunnable]) -> bool:
         """Whether there are calls of one of the methods."""
         return self.waiting.has(methods) or any(

@@ -136,6 +136,9 @@ class Server(Service):
         await self._site.drain()
         self._site.quota.close()
         await self.inference.stopService()
+        if self.inference.hangs:
+            self.log.critical("Runs hang; the process ends without them")
+            self._at_exit(_exit)
         if self._access_log is not None:
             await self._access_log.close()
 
@@ -233,9 +236,14 @@ def _accept_waiting(port: IListeningPort) -> None:
 
 def _exit_with_failure() -> None:
     """Leave with status 1: ``reactor.stop`` knows no exit status, nor does twistd."""
+    _exit(1)
+
+
+def _exit(status: int = 0) -> None:
+    """Leave at once: TensorFlow's own clean-up waits for what hangs in it."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(status)
 
 
 async def _ensure_deferred(result: Deferred[None] | None) -> None:

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from .callers import Caller
-from .errors import FetchFailed, InferenceError, Unavailable
+from .errors import FetchFailed, Unavailable
 from .fetch import FetchPolicy
 from .guard import Guard
 from .held import Held
@@ -26,7 +26,7 @@ from .interfaces import IFetcher, IMethod, IModel, IModels, IPredictor, IStatus
 from .keys import ApiKeys
 from .life import Life
 from .limits import CallLimits, ClientLimits
-from .observe import Labels, Load
+from .observe import Load
 from .operations import FIGURES, Operations
 from .paths import STATIC_SEGMENT, Paths
 from .places import MODEL_SIZE
@@ -145,7 +145,7 @@ class InferenceService(Service):
             self.operations.metrics,
             Proxies(proxies),
         )
-        self._draining = False
+        self.hangs = self._draining = False
         self._poll_seconds = poll_seconds
         self._model_size = model_size
         session = session or SessionPolicy(clock=reactor.seconds)
@@ -248,7 +248,8 @@ class InferenceService(Service):
         guard = None if self.guard.admits_all else self.guard
         router = dialect.router()
         add_routes(router, dialect, self)
-        root = Root(Api(router, guard), headers, preflight, guard, self._full)
+        full = partial(self.held.body_refusal, self.operations.metrics)
+        root = Root(Api(router, guard), headers, preflight, guard, full)
         self.operations.mount_health(root)
         if self._paths.metrics:
             self.operations.mount_figures(root)
@@ -270,6 +271,8 @@ class InferenceService(Service):
     def announce_stop(self) -> None:
         """Be not ready any more, though calls are answered until the stop."""
         self._draining = True
+        if self._life is not None:
+            self._life.limit()
 
     # Life
 
@@ -314,20 +317,19 @@ class InferenceService(Service):
         """Take no more calls, answer those that were taken, free the models.
 
         Returns:
-            A Deferred that fires with None when that is done.
+            A Deferred that fires with None when that is done, or given up; if
+            runs hang, ``hangs`` is true then.
         """
         super().stopService()
         self.operations.end()
         life, self._life = self._life, None
-        return succeed(None) if life is None else Deferred.fromCoroutine(life.end())
+        if life is None:
+            return succeed(None)
+        return Deferred.fromCoroutine(self._end(life))
 
-    def _full(self, announced: int) -> InferenceError | None:
-        """Why not to read a body of so many bytes; None to read it."""
-        refusal = self.held.refusal(1, announced)
-        if refusal is None or refusal.reason is None:
-            return None
-        self.operations.metrics.shed(Labels(), refusal.reason)
-        return refusal.error
+    async def _end(self, life: Life) -> None:
+        await life.end()
+        self.hangs = life.collector.hangs()
 
     def _warn_of_hidden(self, _: None) -> None:
         """Methods whose paths mean something else cannot be called at the root."""

@@ -1,21 +1,33 @@
-"""The session slots: what runs in them, and for how long it is expected to."""
+"""The session slots: what runs in them, for how long, and which are lost.
+
+A kernel that never returns cannot be stopped, only left alone: its slot is lost,
+a spare thread takes its place, and both are undone if it comes back after all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .calls import Batch, work_of
-from .interfaces import IThreads
+from .interfaces import IRunnable, IThreads
 from .overlap import Overlap
 from .tensors import Tensors
+from .wheel import Wheel
 
 # What the longest run lately took fades to half in some seven hundred runs.
 FORGET = 0.999
+
+# Spare threads at once. A kernel that hangs may do so in a loop, on a core.
+SPARES = 4
+
+# Seconds by which a run may be taken for lost too late; finer costs more memory.
+WATCH_GRAIN = 1.0
 
 Result = list[Tensors] | Failure
 
@@ -26,56 +38,72 @@ class Slots:
     Args:
         threads: where runs block.
         clock: the reactor's.
+        stuck_seconds: how long a run may take before its slot counts as lost.
         landed: called with each batch that is back, what came of it and the
             seconds that it took; its slot is free then.
+        lost: called when a slot was lost.
 
     ``rows`` and ``size`` (bytes) count what runs; ``longest`` is what the longest
-    run took lately, in seconds.
+    run took lately, in seconds; ``limit`` is how many runs may be under way.
     """
+
+    log = Logger()
 
     def __init__(
         self,
         threads: IThreads,
         clock: IReactorTime,
+        stuck_seconds: float,
         landed: Callable[[Batch, Result, float], None],
+        lost: Callable[[], None],
     ) -> None:
-        self._threads = threads
-        self._clock = clock
-        self._landed = landed
         self.rows = 0
         self.size = 0
         self.longest = 0.0
+        self._threads = threads
+        self._clock = clock
+        self._stuck_seconds = stuck_seconds
+        self._on_landed = landed
+        self._on_lost = lost
         self._running: dict[Batch, None] = {}
+        self._lost: dict[Batch, None] = {}
+        self._spares = 0
+        self._given_up = False
         self._overlap = Overlap(threads.size)
+        self._watch: Wheel[Batch] = Wheel(clock, self._lose, WATCH_GRAIN)
+        self.limit = threads.size
 
     def __len__(self) -> int:
-        """How many runs are under way."""
-        return len(self._running)
+        """How many runs are under way, in lost slots too."""
+        return len(self._running) + len(self._lost)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(self._running)
+        """What is under way, in lost slots too."""
+        yield from self._lost
+        yield from self._running
 
     @property
     def count(self) -> int:
-        """How many slots there are."""
+        """How many slots there are, those that are lost among them."""
         return self._threads.size
 
     @property
-    def limit(self) -> int:
-        """How many runs may be under way at once."""
-        return self._overlap.limit
+    def lost(self) -> int:
+        """How many slots are lost."""
+        return len(self._lost)
 
     @property
     def free(self) -> bool:
         """Whether another run may start now."""
-        return len(self._running) < self._overlap.limit
+        return len(self._running) < self.limit
 
     def start(self, batch: Batch) -> None:
         """Run a batch."""
         self._running[batch] = None
         self.rows += batch.rows
         self.size += batch.size
-        batch.left = self._clock.seconds()
+        batch.left = now = self._clock.seconds()
+        batch.slot = self._watch.add(batch, now + self._stuck_seconds)
         done: Any = partial(self._back, batch)
         self._threads.call(done, *work_of(batch))
 
@@ -91,19 +119,80 @@ class Slots:
         now = self._clock.seconds()
         batch.method.cost.learn(batch.rows, seconds, now)
         self._overlap.landed(batch.rows, now, backlog)
+        self._set_limit()
 
     def wait(self) -> float:
         """Seconds until a slot is expected to be free."""
-        if self.free:
+        if self.free or not self._running:
             return 0.0
         now = self._clock.seconds()
         return max(min(_ends(batch) for batch in self._running) - now, 0.0)
 
+    def busy(self, methods: Collection[IRunnable] | None) -> bool:
+        """Whether a run is under way of one of the methods, or of any.
+
+        One in a lost slot counts only as long as somebody waits for it.
+        """
+        batches = [*self._running, *(b for b in self._lost if b.wanted)]
+        return any(methods is None or it.method in methods for it in batches)
+
+    def hangs(self, methods: Collection[IRunnable] | None) -> bool:
+        """Whether a run of one of the methods, or of any, is in a lost slot."""
+        return any(methods is None or it.method in methods for it in self._lost)
+
+    def give_up(self) -> None:
+        """Take all that runs for lost, and start nothing any more."""
+        self._given_up = True
+        self._lost |= self._running
+        self._running.clear()
+        self._watch.stop()
+        self._set_limit()
+
+    def stop(self) -> None:
+        """Watch no longer; nothing may be running that is not lost."""
+        self._watch.stop()
+
     def _back(self, batch: Batch, result: Result, seconds: float) -> None:
-        del self._running[batch]
         self.rows -= batch.rows
         self.size -= batch.size
-        self._landed(batch, result, seconds)
+        if batch in self._lost:
+            self._find(batch, seconds)
+        else:
+            del self._running[batch]
+            batch.slot.discard(batch)
+        self._on_landed(batch, result, seconds)
+
+    def _lose(self, batch: Batch) -> None:
+        """A run takes too long: others run in the place of its slot, if possible."""
+        del self._running[batch]
+        self._lost[batch] = None
+        self.log.critical(
+            "A run of {name} hangs: not back after {seconds:g} s, its slot is lost",
+            name=batch.method.labels.method,
+            seconds=self._stuck_seconds,
+        )
+        if self._spares < SPARES:
+            self._spares += 1
+            self._threads.grow()
+        self._set_limit()
+        self._on_lost()
+
+    def _find(self, batch: Batch, seconds: float) -> None:
+        """A lost run is back after all."""
+        del self._lost[batch]
+        self.log.warn(
+            "A run of {name} is back after {seconds:.0f} s",
+            name=batch.method.labels.method,
+            seconds=seconds,
+        )
+        if self._spares > len(self._lost):
+            self._spares -= 1
+            self._threads.shrink()
+        self._set_limit()
+
+    def _set_limit(self) -> None:
+        left = 0 if self._given_up else self._threads.size - len(self._lost)
+        self.limit = min(self._overlap.limit, left)
 
 
 def _ends(batch: Batch) -> float:

@@ -18,7 +18,14 @@ from twisted.python import usage
 
 from . import __version__
 from .keys import ApiKeys, parse_keys
-from .limits import CallLimits, ClientLimits, DoorLimits, FetchLimits, QueueLimits
+from .limits import (
+    CallLimits,
+    ClientLimits,
+    DoorLimits,
+    FetchLimits,
+    QueueLimits,
+    RunLimits,
+)
 from .limits import options as limit_options
 from .modelopts import ModelOptions, checked
 from .proxies import parse_proxy
@@ -71,6 +78,7 @@ class Options(ModelOptions):
             "json for a JSON object a line, text for the form of Apache and nginx.",
         ],
         *limit_options(QueueLimits),
+        *limit_options(RunLimits),
         *limit_options(DoorLimits),
         *limit_options(CallLimits),
         [
@@ -157,6 +165,7 @@ class Options(ModelOptions):
         self._convert("intra_threads", _natural)
         self._convert("inter_threads", _natural)
         self["queue"] = self._limits(QueueLimits)
+        self["runs"] = self._limits(RunLimits)
         self["door"] = self._limits(DoorLimits)
         self["limits"] = self._limits(CallLimits)
         self["clients"] = self._limits(ClientLimits)
@@ -206,7 +215,9 @@ def makeService(options: Options, reactor: Any = None) -> Server:
         models=options["models"],
         poll_seconds=options["poll_seconds"],
         model_size=options["model_size"],
-        policy=BatchPolicy(options["batch_size"], options["queue"]),
+        policy=BatchPolicy(
+            options["batch_size"], options["queue"], runs=options["runs"]
+        ),
         threads=options["session_threads"],
         fetch=None if options["no_url"] else fetch,
         static_path=options["static_path"],

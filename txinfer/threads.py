@@ -36,25 +36,38 @@ class ModelThreads:
     _reactor: Any
     size: int = 1
     _work: SimpleQueue[Work | None] | None = attrs.field(default=None, init=False)
-    _live: list[Thread] = attrs.field(factory=list, init=False)
+    _threads: list[Thread] = attrs.field(factory=list, init=False)
+    _live: int = attrs.field(default=0, init=False)
     _busy: int = attrs.field(default=0, init=False)
 
     def start(self) -> None:
         """Take work; threads come to life when there is some."""
         self._work = SimpleQueue()
-        self._live = []
-        self._busy = 0
+        self._threads = []
+        self._live = self._busy = 0
 
     def stop(self) -> None:
         """End the threads. Those that still run something end when it returns."""
         work, self._work = self._work, None
         if work is None:
             return
-        for _ in self._live:
+        for _ in range(self._live):
             work.put(None)
         if not self._busy:
-            for thread in self._live:
+            for thread in self._threads:
                 thread.join()
+
+    def grow(self) -> None:
+        """See :class:`~txinfer.interfaces.IThreads`."""
+        self.size += 1
+
+    def shrink(self) -> None:
+        """See :class:`~txinfer.interfaces.IThreads`."""
+        self.size -= 1
+        if self._work is not None and self._live > self.size:
+            # Whichever has nothing to do ends.
+            self._live -= 1
+            self._work.put(None)
 
     def run(self, blocking: Callable[..., T], *args: object) -> Deferred[T]:
         """Call a function in one of the threads.
@@ -76,14 +89,16 @@ class ModelThreads:
         """See :class:`~txinfer.interfaces.IThreads`."""
         assert self._work is not None, "the threads are not started"
         self._busy += 1
-        if len(self._live) < min(self._busy, self.size):
+        if self._live < min(self._busy, self.size):
             self._add_thread(self._work)
         self._work.put((done, blocking, args))
 
     def _add_thread(self, work: SimpleQueue[Work | None]) -> None:
-        name = f"txinfer-{len(self._live)}"
+        name = f"txinfer-{len(self._threads)}"
         thread = Thread(target=self._serve, args=(work,), name=name, daemon=True)
-        self._live.append(thread)
+        self._threads = [it for it in self._threads if it.is_alive()]
+        self._threads.append(thread)
+        self._live += 1
         thread.start()
 
     def _serve(self, queue: SimpleQueue[Work | None]) -> None:

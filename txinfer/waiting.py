@@ -165,6 +165,11 @@ class Waiting:
         """Whether calls of one of the methods wait."""
         return any(group.method in methods for group in self)
 
+    def calls(self) -> list[Call]:
+        """All of them."""
+        lines = [line for group in self for line in group.lines.values()]
+        return [call for line in lines for call in line.calls]
+
     def seconds(self) -> float:
         """What all of it is expected to take, where that is known."""
         self.reckon()

@@ -23,17 +23,24 @@ ROUNDING = 1e-6
 class Wheel(Generic[T]):
     """Items with the time at which each expires. Reactor thread only.
 
-    An item is told at its time or up to a ``GRAIN`` later, never before. One
+    An item is told at its time or up to a ``grain`` later, never before. One
     timer is set, for the first time of all. When an item is taken out the timer
     stays, since it costs more to stop than to let it find nothing.
 
     Args:
         clock: the reactor's.
         expire: called with each item whose time has come; it is out by then.
+        grain: how late an item may be told, in seconds.
     """
 
-    def __init__(self, clock: IReactorTime, expire: Callable[[T], None]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        expire: Callable[[T], None],
+        grain: float = GRAIN,
+    ) -> None:
         self._clock = clock
+        self._grain = grain
         self._expire = expire
         self._slots: dict[int, set[T]] = {}
         self._order: list[int] = []
@@ -45,7 +52,7 @@ class Wheel(Generic[T]):
         Returns:
             A set that has the item; to take it out, discard it from there.
         """
-        number = math.ceil(at / GRAIN)
+        number = math.ceil(at / self._grain)
         slot = self._slots.get(number)
         if slot is None:
             slot = self._open(number)
@@ -68,7 +75,7 @@ class Wheel(Generic[T]):
         return slot
 
     def _set_timer(self) -> None:
-        wait = max(self._order[0] * GRAIN - self._clock.seconds(), 0.0)
+        wait = max(self._order[0] * self._grain - self._clock.seconds(), 0.0)
         if self._timer is not None and self._timer.active():
             self._timer.reset(wait)
         else:
@@ -76,7 +83,7 @@ class Wheel(Generic[T]):
 
     def _turn(self) -> None:
         until = self._clock.seconds() + ROUNDING
-        while self._order and self._order[0] * GRAIN <= until:
+        while self._order and self._order[0] * self._grain <= until:
             slot = self._slots.pop(heappop(self._order))
             while slot:
                 self._expire(slot.pop())
