@@ -66,7 +66,8 @@ def needed(command: str, package: str) -> str:
         command: its name.
         package: the Debian package that has it.
     """
-    path = shutil.which(command)
+    # Where servers are, which not everybody has on the path.
+    path = shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin")
     if path is None:
         message = f"{command} is not installed (Debian package {package})"
         if os.environ.get("CI"):

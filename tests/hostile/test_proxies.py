@@ -6,8 +6,6 @@ request in the body of another and have it answered to somebody else.
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ import pytest
 from tests.hostile.cases import CASES
 from tests.hostile.conftest import PATIENCE, Target
 from tests.hostile.wire import Case, post
+from tests.processes import needed
 
 NGINX = """
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -73,16 +72,6 @@ def free_port() -> int:
     return port
 
 
-def needed(program: str) -> str:
-    """The path of a program; without it the test is skipped, but not in CI."""
-    found = shutil.which(program) or shutil.which(f"/usr/sbin/{program}")
-    if found is None and os.environ.get("CI"):
-        pytest.fail(f"{program} is not installed, and .ci/run has to see to that")
-    if found is None:
-        pytest.skip(f"{program} is not installed: apt-get install {program}")
-    return found
-
-
 @attrs.define(eq=False)
 class Proxy:
     """A proxy in front of the target, which logs a line for each request."""
@@ -105,7 +94,7 @@ class Proxy:
 def proxy(
     request: pytest.FixtureRequest, target: Target, tmp_path: Path
 ) -> Iterator[Proxy]:
-    program = needed(request.param)
+    program = needed(request.param, request.param)
     front = free_port()
     text = {"nginx": NGINX, "haproxy": HAPROXY}[request.param]
     config = tmp_path / "proxy.conf"
