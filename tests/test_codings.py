@@ -17,7 +17,8 @@ from twisted.internet.task import Clock
 
 from tests.deferreds import reason, result
 from txinfer.codings import LEVEL, STEP, packed, unpacked
-from txinfer.errors import InvalidBody, TooLarge, UnsupportedCoding
+from txinfer.errors import InvalidBody
+from txinfer.refusals import TooLarge, UnsupportedCoding
 
 TEXT = b'{"x": [1, 2, 3]}'
 LIMIT = 1_000_000

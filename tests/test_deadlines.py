@@ -13,8 +13,9 @@ from tests.deferreds import reason, result
 from tests.test_native import LIMITS, Bench, Shelf
 from tests.web_client import Connection
 from txinfer.deadlines import deadline_of, in_time
-from txinfer.errors import DeadlineExceeded, InvalidHeader
+from txinfer.errors import DeadlineExceeded
 from txinfer.limits import CallLimits
+from txinfer.refusals import InvalidHeader
 
 
 @attrs.define

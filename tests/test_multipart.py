@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from txinfer.errors import InferenceError, InvalidBody, TooManyParts
+from txinfer.errors import InferenceError, InvalidBody
 from txinfer.multipart import LONGEST_HEADER, Part, media_type_of, read_parts
+from txinfer.refusals import TooManyParts
 
 HEADER = b"multipart/form-data; boundary=XX"
 MOST = 10

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from txinfer.errors import InferenceError, InvalidBody, TooLarge
+from txinfer.errors import InferenceError, InvalidBody
 from txinfer.npy import LONGEST_HEADER, read_npy, write_npy
+from txinfer.refusals import TooLarge
 from txinfer.tensors import Array
 
 LIMIT = 100_000

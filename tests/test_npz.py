@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from txinfer.errors import InferenceError, InvalidBody, InvalidInput, TooLarge
+from txinfer.errors import InferenceError, InvalidBody, InvalidInput
 from txinfer.npy import write_npy
 from txinfer.npz import LARGEST_DIRECTORY, read_npz, write_npz
+from txinfer.refusals import TooLarge
 from txinfer.tensors import Array
 
 LIMIT = 100_000

@@ -13,7 +13,7 @@ from functools import partial
 from twisted.web.iweb import IRequest
 
 from .casts import cast, check_room
-from .errors import InvalidBody, NotJSON, UnsupportedMediaType
+from .errors import InvalidBody, NotJSON
 from .fields import alone, check_charset, columns_of
 from .forms import Asked, Form, read_example
 from .inputs import check_names, conform_inputs
@@ -22,6 +22,7 @@ from .limits import CallLimits
 from .multipart import FORM, media_type_of, read_parts
 from .npy import NPY, read_npy
 from .npz import NPZ, read_npz
+from .refusals import UnsupportedMediaType
 from .tensors import Array, Signature
 from .web import media_type, read_body
 

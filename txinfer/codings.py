@@ -7,7 +7,8 @@ import zlib
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from .errors import InvalidBody, TooLarge, UnsupportedCoding
+from .errors import InvalidBody
+from .refusals import TooLarge, UnsupportedCoding
 
 #: What is taken, as a refusal tells it (RFC 9110, section 15.5.16).
 TAKEN = "gzip, deflate"

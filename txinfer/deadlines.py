@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
-from .errors import DeadlineExceeded, InvalidHeader
+from .errors import DeadlineExceeded
 from .limits import CallLimits
+from .refusals import InvalidHeader
 
 T = TypeVar("T")
 

@@ -60,20 +60,6 @@ class InvalidBody(InferenceError):
     status = 400
 
 
-class InvalidHeader(InferenceError):
-    """A header of the request makes no sense.
-
-    Args:
-        name: of the header.
-        rule: what it must be.
-    """
-
-    status = 400
-
-    def __init__(self, name: str, rule: str) -> None:
-        super().__init__(f"{name} must be {rule}")
-
-
 class NotJSON(InvalidBody):
     """The request body is not JSON.
 
@@ -159,32 +145,6 @@ class UnknownLabel(InferenceError):
         super().__init__(f"no label {clip(label)}; known: {', '.join(known) or 'none'}")
 
 
-class TooLarge(InferenceError):
-    """The request is larger than the server takes.
-
-    Args:
-        limit: the largest body taken, in bytes.
-    """
-
-    status = 413
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"the request body is larger than {limit} bytes")
-
-
-class TooManyParts(InferenceError):
-    """A multipart body has more parts than the server takes.
-
-    Args:
-        limit: how many it may have.
-    """
-
-    status = 413
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"the request body has more than {limit} parts")
-
-
 class TooManyElements(InferenceError):
     """The request body holds more values and names than the server reads.
 
@@ -229,36 +189,6 @@ class CallTooLarge(InferenceError):
         super().__init__(f"a call may have at most {rows} rows and {size} bytes")
 
 
-class Unauthorized(InferenceError):
-    """The request has no API key, or one that is not known.
-
-    Args:
-        given: whether there was a key, or something in its place.
-    """
-
-    status = 401
-
-    def __init__(self, given: bool) -> None:
-        super().__init__(
-            "the API key is not known" if given else "an API key is needed"
-        )
-        self.given = given
-
-
-class RateLimited(InferenceError):
-    """The client asks more often than it may.
-
-    Args:
-        retry_after: whole seconds until its next request is taken.
-    """
-
-    status = 429
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__("more requests than this client may make")
-        self.retry_after = retry_after
-
-
 class BodiesTooLarge(InferenceError):
     """The URL inputs of a request lead to more than the server holds.
 
@@ -270,30 +200,6 @@ class BodiesTooLarge(InferenceError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the URLs lead to more than {limit} bytes")
-
-
-class UnsupportedMediaType(InferenceError):
-    """The request body is in a form the server does not read."""
-
-    status = 415
-
-
-class UnsupportedCoding(UnsupportedMediaType):
-    """The request body is compressed in a way that the server does not undo.
-
-    Args:
-        known: the codings that it does undo, as an Accept-Encoding header.
-    """
-
-    def __init__(self, known: str) -> None:
-        super().__init__(f"the body may have one Content-Encoding of: {known}")
-        self.known = known
-
-
-class NotAcceptable(InferenceError):
-    """The answer cannot be written in the form that the client asks for."""
-
-    status = 406
 
 
 class ModelFailed(InferenceError):

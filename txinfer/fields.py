@@ -15,16 +15,12 @@ import numpy as np
 from .casts import cast, check_room
 from .collecting import no_collecting
 from .counting import check_depth, check_elements
-from .errors import (
-    InvalidBody,
-    InvalidInput,
-    TooManyElements,
-    UnsupportedMediaType,
-)
+from .errors import InvalidBody, InvalidInput, TooManyElements
 from .inputs import check_names
 from .limits import CallLimits
 from .multipart import Part
 from .npy import NPY, read_npy
+from .refusals import UnsupportedMediaType
 from .tensors import Array, Shape, Signature, TensorSpec
 from .values import depth, loads, parse
 

@@ -9,12 +9,13 @@ from typing import Any
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web.iweb import IRequest
 
-from .errors import InferenceError, RateLimited, Unauthorized
+from .errors import InferenceError
 from .keys import ApiKeys
 from .limits import ClientLimits
 from .observe import NOBODY, IObserver, Labels, Shed
 from .proxies import Proxies, host_of, network_of
 from .rates import RateLimiter
+from .refusals import RateLimited, Unauthorized
 from .trace import Trace
 
 NO_PROXIES = Proxies(())
@@ -71,8 +72,8 @@ class Guard:
 
         Returns:
             None, and :func:`client_of` the request is known from now on; or
-            :class:`~txinfer.errors.Unauthorized`, or
-            :class:`~txinfer.errors.RateLimited`.
+            :class:`~txinfer.refusals.Unauthorized`, or
+            :class:`~txinfer.refusals.RateLimited`.
         """
         if hasattr(request, "client_name") or segment in self._open:
             return None

@@ -17,7 +17,8 @@ from multipart import (
     parse_options_header,
 )
 
-from .errors import InvalidBody, TooManyParts
+from .errors import InvalidBody
+from .refusals import TooManyParts
 
 FORM = b"multipart/form-data"
 

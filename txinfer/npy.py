@@ -13,7 +13,8 @@ from math import prod
 
 import numpy as np
 
-from .errors import InvalidBody, TooLarge
+from .errors import InvalidBody
+from .refusals import TooLarge
 from .tensors import MAX_RANK, Array
 
 NPY = b"application/x-npy"

@@ -8,8 +8,9 @@ import zlib
 from collections.abc import Callable, Iterable
 from io import BytesIO
 
-from .errors import InvalidBody, TooLarge
+from .errors import InvalidBody
 from .npy import read_npy, write_npy
+from .refusals import TooLarge
 from .tensors import Array, Tensors
 
 NPZ = b"application/x-npz"

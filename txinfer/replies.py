@@ -13,12 +13,13 @@ import numpy as np
 from twisted.web.iweb import IRequest
 
 from .accept import media_weight, weights
-from .errors import AnswerTooLarge, NotAcceptable
+from .errors import AnswerTooLarge
 from .forms import Asked, Form
 from .jsonout import weight, write
 from .limits import CallLimits
 from .npy import NPY, write_npy
 from .npz import NPZ, write_npz
+from .refusals import NotAcceptable
 from .tensors import Array, Signature, Tensors, TensorSpec
 
 Parts = Sequence[Tensors]

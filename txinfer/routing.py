@@ -21,9 +21,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import HTTPException
 
-from .errors import InferenceError, Unauthorized, UnsupportedCoding
+from .errors import InferenceError
 from .guard import Guard
 from .headers import request_id
+from .refusals import Unauthorized, UnsupportedCoding
 from .request import JSON_TYPE, error_body
 
 log = Logger()

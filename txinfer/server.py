@@ -25,13 +25,14 @@ from twisted.python.failure import Failure
 
 from .accesslog import AccessLog
 from .describe import lines
-from .errors import InvalidModel, RateLimited, Unauthorized
+from .errors import InvalidModel
 from .http import BoundedChannel
 from .limits import DoorLimits
 from .metrics import Door
 from .observe import Labels
 from .places import shown
 from .protocols.addressed import SEGMENT
+from .refusals import RateLimited, Unauthorized
 from .service import InferenceService
 from .site import BoundedSite
 from .sockets import prepare, raise_file_limit, shortage

@@ -13,9 +13,10 @@ from twisted.web.server import NOT_DONE_YET
 
 from .accept import prefers_gzip
 from .codings import packed, unpacked
-from .errors import InferenceError, TooLarge
+from .errors import InferenceError
 from .guard import Guard
 from .headers import request_id
+from .refusals import TooLarge
 from .routing import Shortcuts, header_lines, respond_error
 from .values import dumps
 
