@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+import txinfer
+
 TREE = Path(__file__).parent.parent
 MODULES = [
     path.relative_to(TREE)
@@ -166,6 +168,18 @@ def required(wheel: Path) -> set[str]:
 def plain(name: str) -> str:
     """The one spelling of a distribution's name."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("name", txinfer.__all__)
+def test_public_names_are_there_when_they_are_asked_for(name: str) -> None:
+    assert getattr(txinfer, name) is not None
+    assert name == "__version__" or name in txinfer._HOMES
+
+
+def test_there_are_no_other_public_names() -> None:
+    assert {*txinfer._HOMES, "__version__"} == set(txinfer.__all__)
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = txinfer.Nothing
 
 
 def test_whatever_the_package_imports_is_asked_for(wheel: Path) -> None:

@@ -364,9 +364,18 @@ class TellingTests(ServerCase):
             b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{"
         )
         await until(lambda: door.body_bytes() == 1)
+        # Answers that wait to be sent are no bodies.
+        server._site.held += 5
+        server._site.unsent += 5
+        self.assertEqual(door.body_bytes(), 1)
         await self._hang_up(client)
         await until(lambda: not door.connections())
         self.assertEqual(door.body_bytes(), 0)
+
+    def test_what_is_read_alone_is_no_more_than_may_be_held(self) -> None:
+        door, most = DoorLimits(), QueueLimits().queue_bytes
+        self.assertLessEqual(door.body_bytes, most)
+        self.assertLess(door.answer_bytes, most)
 
     async def test_requests_are_logged_until_the_very_end(self) -> None:
         path = os.path.join(self.folder, "log")

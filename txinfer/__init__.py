@@ -9,27 +9,34 @@ __version__ = "0.1.0"
 __all__ = [
     "BatchPolicy",
     "CallLimits",
+    "ClientLimits",
+    "FetchLimits",
     "FetchPolicy",
     "InferenceService",
     "ModelSpec",
     "QueueLimits",
+    "SessionPolicy",
     "__version__",
 ]
 
 if TYPE_CHECKING:
     from .fetch import FetchPolicy
-    from .limits import CallLimits, QueueLimits
+    from .limits import CallLimits, ClientLimits, FetchLimits, QueueLimits
     from .policy import BatchPolicy
     from .service import InferenceService
     from .specs import ModelSpec
+    from .tune import SessionPolicy
 
 _HOMES = {
-    "QueueLimits": "limits",
     "BatchPolicy": "policy",
     "CallLimits": "limits",
+    "ClientLimits": "limits",
+    "FetchLimits": "limits",
     "FetchPolicy": "fetch",
     "InferenceService": "service",
     "ModelSpec": "specs",
+    "QueueLimits": "limits",
+    "SessionPolicy": "tune",
 }
 
 

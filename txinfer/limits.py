@@ -38,7 +38,12 @@ class DoorLimits:
     header_count: int = bound(100, "Most headers of a request.")
     # A client that streams 1 KiB at a time is far below it at the body's limit.
     chunks: int = bound(65536, "Most chunks of a chunked request body.")
-    body_bytes: int = bound(512 * MIB, "Bodies held at once by all, in bytes.")
+    # No more than --queue_bytes: that is asked when a request comes, and many that
+    # come at once each find room for what they announce, and those in chunks announce
+    # nothing.
+    body_bytes: int = bound(
+        256 * MIB, "Bodies, and answers not yet sent, held at once by all, in bytes."
+    )
     # Past it the clients are cut off that have not read for longest. It is half of
     # --queue_bytes, lest those who do not read keep the others from calling.
     answer_bytes: int = bound(

@@ -94,7 +94,9 @@ class Server(Service):
         )
         inference.held.add(self._held)
         site, self._told = self._site, inference.operations.metrics
-        self._told.door = Door(lambda: len(site.channels), lambda: site.held)
+        self._told.door = Door(
+            lambda: len(site.channels), lambda: site.held - site.unsent
+        )
         site.on_refusal = self._refused
         if access_log is not None:
             site.on_answer = access_log.answered
