@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .workloads import Request
@@ -95,13 +95,8 @@ class Server:
         return sum(_cpu_ticks(pid) for pid in self._pids()) / TICKS
 
     def resident_mib(self) -> float:
-        """Memory that it holds, with its child processes, in MiB.
-
-        Of the files mapped into several of them the largest share counts once.
-        """
-        pages = [_status(pid) for pid in self._pids()]
-        own = sum(it.get("RssAnon", 0) + it.get("RssShmem", 0) for it in pages)
-        return (own + max(it.get("RssFile", 0) for it in pages)) / 1024
+        """Memory that it holds, with its child processes; see that function."""
+        return resident_mib(self._pids())
 
     def log(self) -> str:
         """The end of what it said."""
@@ -125,6 +120,16 @@ class Server:
             for task in Path(f"/proc/{pid}/task").glob("*/children"):
                 found += map(int, _read(task).split())
         return found
+
+
+def resident_mib(pids: Iterable[int]) -> float:
+    """Memory that processes hold, in MiB.
+
+    Of the files mapped into several of them the largest share counts once.
+    """
+    pages = [_status(pid) for pid in pids]
+    own = sum(it.get("RssAnon", 0) + it.get("RssShmem", 0) for it in pages)
+    return (own + max(it.get("RssFile", 0) for it in pages)) / 1024
 
 
 def _read(path: Path) -> str:

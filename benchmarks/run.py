@@ -41,19 +41,19 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("-w", "--workloads", type=_among(WORKLOADS), default=list(WORKLOADS))
-    add("-c", "--connections", type=_numbers, default=[1, 8, 64])
+    add("-w", "--workloads", type=among(WORKLOADS), default=list(WORKLOADS))
+    add("-c", "--connections", type=numbers, default=[1, 8, 64])
     add("-s", "--seconds", type=int, default=3, help="of each run")
     add("-r", "--rounds", type=int, default=1, help="runs of each cell")
-    add("--compare", type=_among(PEERS), default=[], help="peers, in turn with ours")
+    add("--compare", type=among(PEERS), default=[], help="peers, in turn with ours")
     add("--options", type=shlex.split, default=[], help="of our server, in one word")
     add("--no-limit", action="store_true", help="do not measure the model alone")
     add("--profile", action="store_true", help="where the reactor's time goes")
     return parser.parse_args(arguments)
 
 
-def _among(known: Iterable[str]) -> Callable[[str], list[str]]:
-    """Reads names separated by commas, of those that are known."""
+def among(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """What reads names separated by commas, of those that are known."""
 
     def names(text: str) -> list[str]:
         found = text.split(",")
@@ -65,7 +65,8 @@ def _among(known: Iterable[str]) -> Callable[[str], list[str]]:
     return names
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
+    """Reads numbers separated by commas."""
     return [int(number) for number in text.split(",")]
 
 

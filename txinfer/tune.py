@@ -25,16 +25,14 @@ Runner = Callable[..., Sequence[Any]]
 
 MIB = 1024 * 1024
 
-# For a whole model, in seconds: a tenth of what importing TensorFlow takes.
-TUNING_SECONDS = 0.25
+# For a whole model, in seconds: a fifth of what importing TensorFlow takes. Small
+# models need a hundredth of it.
+TUNING_SECONDS = 0.6
 
-# What is so slow to make or to run that trying another costs more than this, in
-# seconds, gains little from how its ops are started.
-SLOW = 0.05
-
-# The shortest of so many runs counts: whatever else the machine does only adds.
+# The shortest of so many runs counts, since whatever else the machine does only
+# adds; if they are slow, in seconds for a round, fewer will do.
 ROUNDS = 12
-FEWEST_ROUNDS = 3
+SLOW = 0.02
 
 # Rows of the runs that are compared: one call alone, and a batch.
 SIZES = (1, 8)
@@ -108,48 +106,52 @@ class Tuner:
             return Choice(default, ways[default](), {})
         began = self._clock()
         runners = {default: ways[default]()}
-        if self._clock() - began < min(SLOW, self._left) and len(names) > 1:
+        made = self._clock()
+        times = []
+        # Half of the time is for making the others, half for comparing.
+        if (made - began) * (len(names) - 1) < self._left / 2:
             runners |= {name: ways[name]() for name in names[1:]}
-            times = self._times(list(runners.values()), signature)
-        else:
-            times = []
-        self._left -= self._clock() - began
+            end = made + self._left
+            times = self._times(list(runners.values()), signature, end)
+        self._left -= self._clock() - made
         best = _best(times)
         alone = dict(zip(names, times[0], strict=True)) if times else {}
         return Choice(names[best], runners[names[best]], alone)
 
     def _times(
-        self, runners: Sequence[Runner], signature: Signature
+        self, runners: Sequence[Runner], signature: Signature, end: float
     ) -> list[list[float]]:
         """For each size of a run the seconds that each runner takes."""
         for rows in _made_up(signature, max(SIZES)):
             try:
-                return self._compare(runners, rows)
+                return self._compare(runners, rows, end)
             except Exception:
                 # The model may refuse what is made up.
                 continue
         return []
 
     def _compare(
-        self, runners: Sequence[Runner], rows: Sequence[Array]
+        self, runners: Sequence[Runner], rows: Sequence[Array], end: float
     ) -> list[list[float]]:
-        found = []
+        assert self._clock is not None
+        found: list[list[float]] = []
         for size in SIZES:
+            # Twice, as long as if it were run row by row.
+            expected = 2 * size * sum(found[-1]) if found else 0.0
+            if self._clock() + expected > end:
+                break
             fed = [array[:size] for array in rows]
             # The first run of a size prepares memory, or more.
-            once = [self._time(run, fed) for run in runners]
-            again = [self._time(run, fed) for run in runners]
-            if sum(again) > SLOW:
-                found.append(again)
-                break
-            rounds = [again]
-            spare = min(self._left, SLOW) - sum(once)
-            while len(rounds) < ROUNDS and sum(map(sum, rounds)) < spare:
-                rounds.append([self._time(run, fed) for run in runners])
-            if len(rounds) < FEWEST_ROUNDS:
-                break
+            self._round(runners, fed)
+            rounds = [self._round(runners, fed)]
+            while len(rounds) < ROUNDS and sum(map(sum, rounds)) < SLOW:
+                rounds.append(self._round(runners, fed))
             found.append([min(times) for times in zip(*rounds, strict=True)])
         return found
+
+    def _round(self, runners: Sequence[Runner], fed: Sequence[Array]) -> list[float]:
+        """The seconds of one run by each."""
+        return [self._time(run, fed) for run in runners]
 
     def _time(self, run: Runner, fed: Sequence[Array]) -> float:
         assert self._clock is not None
