@@ -6,6 +6,7 @@ None of this is done to a program that embeds the service.
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import sys
@@ -23,6 +24,9 @@ SWITCH = "TF_CPP_MIN_LOG_LEVEL"
 
 STDERR = 2
 
+#: What imports TensorFlow.
+ADAPTER = f"{__package__}.savedmodel"
+
 
 # Kernels of https://github.com/uxlfoundation/oneDNN, by default on for some
 # processors only; the import of TensorFlow reads it. For convolutions with
@@ -38,29 +42,29 @@ def load_quietly(
     Raises:
         InvalidModel: the path cannot be served.
     """
-    os.environ.setdefault(ONEDNN, "1")
-    with without_keras():
+    if ADAPTER not in sys.modules:
         _import_tensorflow()
     from .savedmodel import load
 
-    # TensorFlow's modules are 300,000 objects; a garbage collection that looks
-    # through them all stops every request for a quarter of a second. What the
-    # model is made of comes after this, so it can still be given back.
-    gc.freeze()
     return load(find(path, tags), tags, policy)
 
 
 def _import_tensorflow() -> None:
     """Import it, in silence unless somebody wants to hear it."""
-    if SWITCH in os.environ:
-        from . import savedmodel
-
-        return
-    os.environ[SWITCH] = "3"
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with withheld_stderr():
-        # The CUDA stub speaks before any switch is read.
-        from . import savedmodel  # noqa: F401
+    os.environ.setdefault(ONEDNN, "1")
+    with without_keras():
+        if SWITCH in os.environ:
+            importlib.import_module(ADAPTER)
+        else:
+            os.environ[SWITCH] = "3"
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)
+            # The CUDA stub speaks before any switch is read.
+            with withheld_stderr():
+                importlib.import_module(ADAPTER)
+    # TensorFlow's modules are 300,000 objects; a garbage collection that looks
+    # through them all stops every request for a quarter of a second. Once only:
+    # a model's graph is given back by the collector.
+    gc.freeze()
 
 
 @contextmanager

@@ -77,7 +77,10 @@ class SavedModel:
     def close(self) -> None:
         """Give back the session, or the functions, and the variables in it."""
         self._runners.clear()
-        self._close()
+        # What closes a session holds it, and so the variables in it.
+        close, self._close = self._close, give_back
+        close()
+        del close
         give_back()
 
 

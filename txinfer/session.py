@@ -73,8 +73,13 @@ class Opened:
         return make_callable(self.session, ends.feeds, ends.fetches, in_callers_thread)
 
     def close(self) -> None:
-        """Give back the session and the variables in it."""
+        """Give back the session and the variables in it.
+
+        Now, not when the garbage collector finds it: it is in a circle with its
+        graph.
+        """
         self.session.close()
+        self.session.__del__()
 
 
 def session_config(policy: SessionPolicy) -> Any:
