@@ -26,6 +26,7 @@ from txinfer.interfaces import IRunnable, IThreads
 from txinfer.observe import Labels
 from txinfer.policy import BatchPolicy
 from txinfer.tensors import Tensors
+from txinfer.trace import Trace
 
 ROUNDS = 400
 
@@ -93,14 +94,15 @@ def measure(calls: int, clients: int, seconds: float | None) -> tuple[float, flo
     collector = Collector(threads, clock, BatchPolicy(calls))
     rows = [{"x": np.ones((1, 1), np.float32)} for _ in range(calls)]
     names = [f"10.0.0.{number % clients}" for number in range(calls)]
+    traces = [Trace() for _ in range(calls)]
     answered: list[Tensors] = []
     collector.submit(method, rows[0])
     taken = []
     for _ in range(ROUNDS):
         deadline = None if seconds is None else clock.seconds() + seconds
         began = time.perf_counter()
-        for tensors, name in zip(rows, names, strict=True):
-            call = collector.submit(method, tensors, deadline, name)
+        for tensors, name, trace in zip(rows, names, traces, strict=True):
+            call = collector.submit(method, tensors, deadline, name, trace)
             call.addCallback(answered.append)
         submitted = time.perf_counter()
         landing = 0.0

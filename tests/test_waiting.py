@@ -191,6 +191,22 @@ def test_calls_that_come_and_go_unserved_leave_nothing_behind(bench: Bench) -> N
     assert kept.line is None
 
 
+def test_no_key_of_a_client_that_has_many_is_passed_over_for_ever(
+    bench: Bench,
+) -> None:
+    for width in range(1, 200):
+        bench.add("a", width=width)
+    late = bench.add("a", width=999)
+    for _ in range(1000):
+        picked = bench.waiting.take(bench.waiting.lead(), 4)
+        if late.line is None:
+            break
+        for piece in picked.pieces:
+            bench.add("a", width=piece.tensors["x"].shape[1])
+    else:
+        pytest.fail("it was never served")
+
+
 def test_what_leaves_before_others_have_had_as_much_is_known(bench: Bench) -> None:
     assert bench.waiting.ahead("a", 1) == 0
     for _ in range(100):

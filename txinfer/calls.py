@@ -119,6 +119,11 @@ class Part:
         """When nobody wants its answer any more."""
         return self.call.deadline
 
+    @property
+    def trace(self) -> Trace | None:
+        """What is told of its runs."""
+        return self.call.trace
+
 
 Piece = Call | Part
 

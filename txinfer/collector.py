@@ -123,7 +123,9 @@ class Collector:
         call.answer = answer
         if until < inf:
             call.slot = self._deadlines.add(call, until)
-        if self._schedule.is_first(call) and self._slots.free:
+        if not self._slots.free:
+            self.waiting.add(call)
+        elif self._schedule.is_first(call):
             whole = method.direct is not None
             self._slots.start(Batch(method, [call], rows, size, whole))
         else:
@@ -323,7 +325,7 @@ class Collector:
         calls = len(batch.pieces)
         labels, rows, rerun = batch.method.labels, batch.rows, batch.rerun
         for piece in batch.pieces:
-            trace = piece.call.trace
+            trace = piece.trace
             if trace is not None:
                 trace.add_run(rows, batch.left - piece.arrived, seconds, rerun)
         self._observer.ran(Run(labels, rows, calls, waited, seconds, failed, rerun))

@@ -97,7 +97,7 @@ class Signature:
 
 def row_count(tensors: Tensors) -> int:
     """The rows of a call whose tensors all have the same dimension 0."""
-    return int(next(iter(tensors.values())).shape[0])
+    return len(next(iter(tensors.values())))
 
 
 def byte_count(tensors: Tensors) -> int:

@@ -25,7 +25,8 @@ from .least import Least
 # of a small network.
 UNKNOWN_SECONDS = 0.001
 
-# Keys that are looked at to estimate what all that waits will take.
+# Keys that are looked at to estimate what all that waits will take, and those of one
+# client to find its oldest call: who sends ever new shapes must not cost more.
 ENOUGH = 64
 
 # Clients passed over in one run, because what room is left is too small for their
@@ -34,28 +35,37 @@ MAX_PASSED_OVER = 8
 
 
 def _client_used(client: Client) -> float | None:
-    return client.used if client.open else None
+    return client.used if client.lines else None
 
 
 def _line_used(line: Line) -> float | None:
     return line.client.used if line.calls else None
 
 
-def _line_age(line: Line) -> float | None:
-    return line.oldest.arrived if line.calls else None
+def _line_age(line: Line) -> float:
+    return line.oldest.arrived
 
 
 @attrs.define(eq=False)
 class Client:
-    """One whose calls wait, in ``open`` lines.
+    """One whose calls wait, in ``lines``.
 
     ``used`` is what it has had, in seconds, and ``rows`` what waits.
     """
 
     used: float
     rows: int = 0
-    open: int = 0
-    lines: Least[Line] = attrs.field(factory=lambda: Least(_line_age))
+    lines: dict[Line, None] = attrs.field(factory=dict)
+
+    def lead(self) -> Line:
+        """The line with its oldest call, as far as it is looked for."""
+        if len(self.lines) == 1:
+            return next(iter(self.lines))
+        line = min(islice(self.lines, ENOUGH), key=_line_age)
+        # Those behind come nearer, so that none is passed over for ever.
+        del self.lines[line]
+        self.lines[line] = None
+        return line
 
 
 @attrs.define(eq=False)
@@ -178,7 +188,6 @@ class Waiting:
     def reckon(self) -> None:
         """Find out anew what a row takes."""
         if self._groups:
-            # Who sends calls of ever new shapes must not slow this down.
             some = list(islice(self._groups.values(), ENOUGH))
             rows = sum([group.rows for group in some])
             seconds = sum([it.rows * it.method.cost.row_seconds for it in some])
@@ -222,9 +231,7 @@ class Waiting:
         assert client is not None
         self._even = max(self._even + self._newest, client.used)
         self._newest = 0.0
-        line = client.lines.least()
-        assert line is not None
-        return line
+        return client.lead()
 
     def take(self, lead: Line, max_rows: int) -> Picked:
         """Take out what goes into one run, beginning with a line.
@@ -272,24 +279,22 @@ class Waiting:
         name = call.client
         client = self._clients.get(name)
         if client is None:
-            client = self._clients[name] = Client(self._even, open=1)
-            self._turns.add(client)
-        else:
-            client.open += 1
+            client = self._clients[name] = Client(self._even)
         line = group.lines[name] = Line(name, client, group)
         line.calls[call] = None
+        client.lines[line] = None
+        if len(client.lines) == 1:
+            self._turns.add(client)
         group.turns.add(line)
-        client.lines.add(line)
         return line
 
     def _close(self, line: Line) -> None:
         client, group = line.client, line.group
-        client.open -= 1
-        if not client.open:
+        del client.lines[line]
+        if not client.lines:
             del self._clients[line.name]
-            # They refer to each other, which would be left to the garbage collector.
-            client.lines.clear()
         del group.lines[line.name]
         if not group.lines:
             del self._groups[group.key]
+            # They refer to each other, which would be left to the garbage collector.
             group.turns.clear()
