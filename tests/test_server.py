@@ -437,6 +437,28 @@ class DrainingTests(ServerCase):
         await stopped
         self.assertTrue(client.lost)
 
+    async def test_connections_that_nobody_has_accepted_yet_are_answered(self) -> None:
+        server = await self.ready(self.server())
+        # One at a time: the reactor accepts no more at once than it did lately.
+        for _ in range(3):
+            client = await self.client(server)
+            self.assertEqual((await client.ask("GET"))[0], 200)
+            await self._hang_up(client)
+        herd = [
+            socket.create_connection(("127.0.0.1", number_of(server)), PATIENCE)
+            for _ in range(40)
+        ]
+        for number, waiting in enumerate(herd):
+            self.addCleanup(waiting.close)
+            body = b'{"x":[%d]}' % number
+            head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+            waiting.sendall(head % len(body) + body)
+        await server.stopService()
+        for number, waiting in enumerate(herd):
+            answer = waiting.recv(65536)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
+            self.assertTrue(answer.endswith(b'{"y":[%.1f]}' % (2 * number + 1)), answer)
+
     async def test_who_is_still_connected_hears_that_it_is_not_ready(self) -> None:
         server = await self.ready(self.server())
         client = await self.client(server)

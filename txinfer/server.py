@@ -35,7 +35,7 @@ from .protocols.addressed import SEGMENT
 from .refusals import RateLimited, Unauthorized
 from .service import InferenceService
 from .site import BoundedSite
-from .sockets import prepare, raise_file_limit, shortage
+from .sockets import BACKLOG, prepare, raise_file_limit, shortage
 from .trace import Trace
 
 DEFAULT_DOOR = DoorLimits()
@@ -232,8 +232,11 @@ def _accept_waiting(port: IListeningPort) -> None:
 
     Their clients may have sent requests, and closing the port resets them.
     """
+    waiting: Any = port
     accept = getattr(port, "doRead", None)
     if accept is not None:
+        # By itself it would accept no more than it did the last time.
+        waiting.numberAccepts = BACKLOG
         accept()
 
 
