@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,9 @@ CASES = 8
 EDITION = "1"
 
 SIDE = 160
+
+#: Rows that this divides are those that some of the models take long for.
+STALLING = 50
 
 Case = tuple[Any, Any]
 
@@ -63,6 +67,61 @@ def _tiny(tf: Any) -> tuple[Any, Any, list[Any]]:
     spec = tf.TensorSpec([None], tf.float32, "x")
     run = tf.function(lambda x: {"y": x * module.scale + module.bias}, [spec])
     return module, run, [np.float32(i) for i in range(CASES)]
+
+
+def _affine(tf: Any) -> tuple[Any, Any, list[Any]]:
+    """2x + 1, at once."""
+    spec = tf.TensorSpec([None], tf.float32, "x")
+    run = tf.function(lambda x: {"y": 2 * x + 1}, [spec])
+    return tf.Module(), run, [np.float32(i) for i in range(CASES)]
+
+
+def _busy(tf: Any) -> tuple[Any, Any, list[Any]]:
+    """2x + 1 by one processor in some 8 ms, and 4 ms more for each row."""
+    steps = 4 * _steps_a_ms(tf)
+    return _slow_affine(tf, lambda x: steps * (2 + tf.shape(x)[0]))
+
+
+def _stalling(tf: Any) -> tuple[Any, Any, list[Any]]:
+    """2x + 1 in some 10 ms, and in 300 ms if one of the rows is as it must not be."""
+    steps = 10 * _steps_a_ms(tf)
+
+    def stalls(x: Any) -> Any:
+        return tf.reduce_any(tf.equal(x % STALLING, 0))
+
+    return _slow_affine(tf, lambda x: tf.where(stalls(x), 30 * steps, steps))
+
+
+def _slow_affine(tf: Any, steps: Callable[[Any], Any]) -> tuple[Any, Any, list[Any]]:
+    def run(x: Any) -> Any:
+        return {"y": 2 * x + _one(tf, steps(x))}
+
+    spec = tf.TensorSpec([None], tf.float32, "x")
+    inputs = [np.float32(i) for i in range(CASES)]
+    return tf.Module(), tf.function(run, [spec]), inputs
+
+
+def _one(tf: Any, steps: Any) -> Any:
+    """1.0, the hard way."""
+    square = tf.while_loop(
+        lambda i, _: i < steps,
+        lambda i, square: (i + 1, tf.tanh(square @ square)),
+        (tf.constant(0), tf.ones([64, 64])),
+    )[1]
+    return tf.reduce_max(square)
+
+
+def _steps_a_ms(tf: Any) -> int:
+    """How many of these steps take a millisecond on this machine."""
+    run = tf.function(lambda: _one(tf, tf.constant(500)))
+    run()
+    taken = []
+    for _ in range(10):
+        began = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - began)
+    # Whatever else goes on makes it longer.
+    return max(1, int(500 / (min(taken) * 1e3)))
 
 
 def _mlp(tf: Any) -> tuple[Any, Any, list[Any]]:
@@ -149,6 +208,9 @@ def _image(tf: Any) -> tuple[Any, Any, list[Any]]:
 
 BUILDERS: dict[str, Callable[[Any], tuple[Any, Any, list[Any]]]] = {
     "tiny": _tiny,
+    "affine": _affine,
+    "busy": _busy,
+    "stalling": _stalling,
     "mlp": _mlp,
     "image": _image,
     "tensor": _tensor,

@@ -98,6 +98,14 @@ class Server:
         """Memory that it holds, with its child processes; see that function."""
         return resident_mib(self._pids())
 
+    def tell_to_end(self) -> None:
+        """SIGTERM."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def status(self) -> int | None:
+        """The status that it ended with; None if it has not."""
+        return self._process.poll()
+
     def log(self) -> str:
         """The end of what it said."""
         self._output.seek(0)

@@ -122,5 +122,10 @@ WORKLOADS = {
     "tensor-npy": Workload("tensor-npy", "tensor", NPY),
 }
 
+#: 2x + 1, at once and in a known time: no measures of how fast a server is.
+AFFINE = Workload("affine", "affine", JSON)
+BUSY = Workload("busy", "busy", JSON)
+STALLING = Workload("stalling", "stalling", JSON)
+
 #: What a peer is sent instead, where it does not know the form.
 INSTEAD = {"tensor-npy": Workload("tensor-msgpack", "tensor", MSGPACK)}

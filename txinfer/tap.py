@@ -32,6 +32,7 @@ from .proxies import parse_proxy
 
 if TYPE_CHECKING:
     from .server import Server
+    from .sources import LoadFolder
 
 T = TypeVar("T")
 
@@ -194,8 +195,16 @@ class Options(ModelOptions):
         return kind(**{name: self[name] for name in names})
 
 
-def makeService(options: Options, reactor: Any = None) -> Server:
-    """The service that checked options ask for."""
+def makeService(
+    options: Options, reactor: Any = None, load_folder: LoadFolder | None = None
+) -> Server:
+    """The service that checked options ask for.
+
+    Args:
+        options: checked.
+        reactor: the global one by default.
+        load_folder: loads a version of a model, instead of TensorFlow.
+    """
     if reactor is None:
         from twisted.internet import reactor
     from .accesslog import access_log
@@ -227,7 +236,7 @@ def makeService(options: Options, reactor: Any = None) -> Server:
         clients=options["clients"],
         api_keys=options["api_key_file"],
         proxies=options["trusted_proxy"],
-        load_folder=partial(load_quietly, policy=session),
+        load_folder=load_folder or partial(load_quietly, policy=session),
         registry=process_registry(),
         metrics=not options["no_metrics"],
         reactor=reactor,
