@@ -92,6 +92,32 @@ def test_the_services_options_are_options() -> None:
     assert {word for word in arguments if word.startswith("--")} <= known
 
 
+# The proxy
+
+
+def test_nginx_has_nothing_against_its_configuration(tmp_path: Path) -> None:
+    nginx = needed("nginx", "nginx-light")
+    text = (DEPLOY / "nginx.conf").read_text("utf-8")
+    # A test has no certificate, nor the right to look for one.
+    text = re.sub(
+        r"^ *ssl_.*$", "", text.replace("443 ssl", "127.0.0.1:8443"), flags=re.M
+    )
+    whole = tmp_path / "nginx.conf"
+    whole.write_text(
+        f"pid {tmp_path}/pid; error_log {tmp_path}/log; events {{}}\n"
+        f"http {{ access_log off; {text} }}\n",
+        "utf-8",
+    )
+    done = subprocess.run(
+        [nginx, "-t", "-e", tmp_path / "log", "-c", whole],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "warn" not in done.stderr
+
+
 # Socket activation
 
 

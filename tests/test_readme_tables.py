@@ -1,13 +1,16 @@
-"""The README's tables of options and metrics say what the code says."""
+"""The tables of options, limits and metrics say what the code says."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import NamedTuple
 
+import attrs
 import pytest
 
 from tests.processes import ROOT
+from txinfer import limits
 from txinfer.families import COUNTERS, GAUGES, HISTOGRAMS
 from txinfer.tap import DEFAULT_PORT, Options
 
@@ -91,6 +94,19 @@ def test_every_row_is_of_an_option() -> None:
 
 def test_the_table_begins_with_what_is_required() -> None:
     assert next(iter(table().values())).default == "required"
+
+
+def test_the_table_of_limits_has_each_with_its_default() -> None:
+    section = (ROOT / "SECURITY.md").read_text("utf-8").partition("\n## Limits\n")[2]
+    rows = re.findall(r"^\| `--(\w+)` \| `(\S+)` \| .+ \|$", section, re.M)
+    kinds = [
+        kind
+        for kind in vars(limits).values()
+        if inspect.isclass(kind) and attrs.has(kind)
+    ]
+    fields = [field for kind in kinds for field in attrs.fields(kind)]
+    assert len(rows) == len(fields)
+    assert dict(rows) == {field.name: str(field.default) for field in fields}
 
 
 def test_the_table_of_metrics_has_each_with_its_labels() -> None:
