@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "txinfer"
 FLOORS = [
     {
         "errors",
+        "pools",
         "wire",
         "transfer",
         "limits",

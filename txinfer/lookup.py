@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from threading import Thread
 from typing import Any
 
 import attrs
@@ -18,10 +17,10 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from .addresses import AddressRules
+from .pools import DaemonPool
 
 # HostnameEndpoint starts one attempt every 0.3 s and keeps them all open, so a
 # name with hundreds of addresses would become a port scan. Names that are
@@ -159,17 +158,6 @@ class _Resolution:
         raise NotImplementedError("a look-up cannot be cancelled")
 
 
-class _DaemonThread(Thread):
-    """A thread that does not keep the process alive."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(daemon=True, **settings)
-
-
-class _DaemonPool(ThreadPool):
-    threadFactory: type[Thread] = _DaemonThread
-
-
 @implementer(IHostnameResolver)
 @attrs.define(eq=False)
 class ThreadedResolver:
@@ -187,7 +175,7 @@ class ThreadedResolver:
 
     _reactor: Any
     _size: int
-    _pool: ThreadPool | None = attrs.field(default=None, init=False)
+    _pool: DaemonPool | None = attrs.field(default=None, init=False)
 
     def resolveHostName(
         self,
@@ -219,13 +207,12 @@ class ThreadedResolver:
     def stop(self) -> None:
         """Let the threads end; does not wait for them."""
         if self._pool is not None:
-            # ThreadPool.stop waits for each thread, so it waits in one more.
-            _DaemonThread(target=self._pool.stop, name="txinfer-look-ups-end").start()
+            self._pool.stop_later()
             self._pool = None
 
-    def _started(self) -> ThreadPool:
+    def _started(self) -> DaemonPool:
         if self._pool is None:
-            self._pool = _DaemonPool(0, self._size, "txinfer-look-ups")
+            self._pool = DaemonPool(0, self._size, "txinfer-look-ups")
             self._pool.start()
         return self._pool
 
