@@ -16,9 +16,11 @@ from typing import Any, cast
 from twisted.internet import reactor as global_reactor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.endpoints import clientFromString, wrapClientTLS
 from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, Logger, LogLevel, formatEvent
 from twisted.python.failure import Failure
@@ -26,12 +28,13 @@ from twisted.trial.unittest import TestCase
 
 from tests.gates import PATIENCE, Gate
 from tests.memory import MemoryModel
+from tests.test_fetch import self_signed
 from txinfer import BatchPolicy, InferenceService, QueueLimits
 from txinfer.accesslog import AccessLog, access_log
 from txinfer.errors import InvalidModel
 from txinfer.interfaces import IModel
 from txinfer.keys import parse_keys
-from txinfer.limits import DoorLimits, RunLimits
+from txinfer.limits import ClientLimits, DoorLimits, RunLimits
 from txinfer.server import DEFAULT_DOOR, CannotListen, Server, place
 from txinfer.sockets import UNSENT
 
@@ -146,9 +149,10 @@ class ServerCase(TestCase):
         await self.start(server).inference.when_ready()
         return server
 
-    async def connect(self, where: str) -> Client:
+    async def connect(self, where: str | IStreamClientEndpoint) -> Client:
         factory = Factory.forProtocol(Client)
-        client: Client = await clientFromString(reactor, where).connect(factory)
+        end: Any = clientFromString(reactor, where) if isinstance(where, str) else where
+        client: Client = await end.connect(factory)
         self.addCleanup(self.hang_up, client)
         return client
 
@@ -181,6 +185,47 @@ class ListeningTests(ServerCase):
             self.assertEqual(
                 await client.ask("POST", {"x": [n]}), (200, {"y": [2.0 * n + 1]})
             )
+
+    async def test_under_tls_all_is_encrypted(self) -> None:
+        certificate = self_signed()
+        path = Path(self.folder, "pem")
+        path.write_bytes(certificate.dumpPEM())
+        server = await self.ready(
+            self.server(f"ssl:0:interface=127.0.0.1:privateKey={path}")
+        )
+        trusting = optionsForClientTLS("localhost", certificate)
+        where = clientFromString(reactor, f"tcp:127.0.0.1:{number_of(server)}")
+        client = await self.connect(wrapClientTLS(trusting, where))
+        for numbers in ([1], [2], list(range(16_000))):
+            answer = await client.ask("POST", {"x": numbers})
+            self.assertEqual(answer, (200, {"y": [2.0 * n + 1 for n in numbers]}))
+        client.send("POST", value="x" * server.inference.limits.request_size)
+        self.assertEqual((await client.answer())[0], 413)
+
+    async def test_behind_a_proxy_that_says_so_first_clients_are_told_apart(
+        self,
+    ) -> None:
+        path = os.path.join(self.folder, "log")
+        log = access_log(path, "json", reactor)
+        server = await self.ready(
+            self.server(
+                f"haproxy:{LOCAL}",
+                access_log=log,
+                clients=ClientLimits(rate_limit=0.001, rate_burst=1),
+            )
+        )
+        hosts = ["192.0.2.1", "192.0.2.2", "192.0.2.1"]
+        answers = []
+        for host in hosts:
+            client = await self.client(server)
+            assert client.transport is not None
+            proxied = f"PROXY TCP4 {host} 192.0.2.9 1 2\r\n"
+            client.transport.write(proxied.encode())
+            answers.append((await client.ask("POST", {"x": [1]}))[0])
+        self.assertEqual(answers, [200, 200, 429])
+        await server.stopService()
+        lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+        self.assertEqual([line["peer"] for line in lines], hosts)
 
     async def test_it_tells_where_and_how_to_call(self) -> None:
         path = os.path.join(self.folder, "a socket")

@@ -112,11 +112,11 @@ class AccessLog:
     def answered(self, request: Any, channel: Any) -> None:
         """A request was answered."""
         now = self._clock.seconds()
-        self._add(recorded(request, channel.address or "", now))
+        self._add(recorded(request, channel.peer, now))
 
     def refused(self, status: int, channel: Any) -> None:
         """A request was refused before it was whole, or a connection."""
-        now, peer = self._clock.seconds(), channel.address or ""
+        now, peer = self._clock.seconds(), channel.peer
         self._add(Record(now, peer, status, request=channel.refused_as))
 
     def _add(self, record: Record) -> None:

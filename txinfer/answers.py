@@ -9,9 +9,11 @@ from typing import Any
 from twisted.internet._producer_helpers import _PullToPush
 from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Connection
 from twisted.web.http_headers import Headers
 
 from .headers import request_id
+from .proxies import host_of, network_of
 from .request import JSON_TYPE, STATUS_LINES, BoundedRequest, error_body
 
 # Bytes given to the transport at a time: as many as it buffers before it says that
@@ -25,9 +27,11 @@ def write_now(transport: Any, data: bytes) -> None:
     Twisted's ``write`` has the reactor wait until the socket can be written to,
     which it nearly always can: two calls of epoll and a turn of the reactor for
     each answer. What tells whether something waits has a private name; where it
-    is not found (under TLS, in tests) this is ``write``.
+    is not found this is ``write``, and so it is under TLS and other protocols,
+    whose transports have all the names of the socket's.
     """
-    idle = getattr(transport, "_tempDataBuffer", None) == []
+    is_socket = isinstance(transport, Connection) and not transport.TLS
+    idle = is_socket and getattr(transport, "_tempDataBuffer", None) == []
     if idle and not transport.dataBuffer and transport.connected:
         sent = transport.writeSomeData(data)
         # Anything else is an error, which the next write meets again.
@@ -50,13 +54,16 @@ class AnswerChannel(Protocol):
     """The sending half of a connection; the contract of Twisted's HTTPChannel.
 
     ``current`` is the request being answered, ``site`` has ``draining`` and the
-    Date. ``unsent`` counts the bytes of answers that wait for the client to read;
-    ``blocked_since`` is when it last did, in seconds on the reactor's clock.
+    Date. ``peer`` is the client's host and ``comes_from`` its network. ``unsent``
+    counts the bytes of answers that wait for the client to read; ``blocked_since``
+    is when it last did, in seconds on the reactor's clock.
     """
 
     site: Any
     transport: Any
     current: BoundedRequest | None = None
+    peer = ""
+    comes_from = ""
     unsent = 0
     blocked_since = inf
     _blocked = False
@@ -155,6 +162,16 @@ class AnswerChannel(Protocol):
         producer, self._producer = self._producer, None
         if isinstance(producer, _PullToPush):
             producer.stopStreaming()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a request was read, and its answer has not begun."""
+        return self.current is not None and not self.current.startedWriting
+
+    def _know_peer(self) -> None:
+        """Note where it comes from."""
+        self.peer = host_of(self.getPeer())
+        self.comes_from = network_of(self.peer)
 
     def getPeer(self) -> IAddress:
         """Where it comes from."""

@@ -19,7 +19,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .answers import AnswerChannel
-from .guard import network
 from .headers import name_of
 from .reading import RETRY, Reader
 from .request import BoundedRequest
@@ -80,7 +79,7 @@ class BoundedChannel(AnswerChannel):
     _produces = False
     _answered = False
     address: str | None = None
-    comes_from = ""
+    _has_read = False
     _ahead = b""
 
     def __init__(self, site: Any) -> None:
@@ -93,7 +92,7 @@ class BoundedChannel(AnswerChannel):
     def connectionMade(self) -> None:
         """Be known to the site, or be sent away if there are too many."""
         self.transport.setTcpNoDelay(True)
-        self.comes_from = network(self.getPeer())
+        self._know_peer()
         self.transport.registerProducer(self, True)
         self._produces = True
         crowd = self.site.enter(self)
@@ -177,6 +176,10 @@ class BoundedChannel(AnswerChannel):
 
     def _read(self, data: bytes) -> None:
         reader = self.reader
+        if not self._has_read:
+            # Of a proxy's connection only now: PROXY comes before what is read here.
+            self._has_read = True
+            self._know_peer()
         reader.feed(data, self.site.clock.seconds())
         if reader.ready:
             self._go_on()
@@ -303,11 +306,6 @@ class BoundedChannel(AnswerChannel):
         return self.current is None and not (
             self.reader.in_request or self.reader.ready or self._ahead
         )
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a request was read, and its answer has not begun."""
-        return self.current is not None and not self.current.startedWriting
 
     def _wait(self, phase: Phase, seconds: float) -> None:
         self.phase = phase
