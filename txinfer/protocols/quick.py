@@ -31,7 +31,7 @@ from ..jsonout import write
 from ..limits import CallLimits
 from ..observe import IObserver
 from ..replies import Kind, has_rows, size_of
-from ..request import JSON_TYPE, BoundedRequest
+from ..request import JSON_TYPE, BoundedRequest, Fields
 from ..routing import answer_with, respond_error, respond_failure
 from ..tensors import Tensors
 from ..trace import Trace
@@ -75,12 +75,7 @@ class QuickWay:
         """
         if not isinstance(request, BoundedRequest) or method.direct is not None:
             return False
-        fields = request.fields
-        if (
-            fields.get(b"content-type") not in JSON_TYPES
-            or b"content-encoding" in fields
-            or b"/x-np" in fields.get(b"accept", b"").lower()
-        ):
+        if not _is_plain_json(request.fields):
             return False
         began = self.clock.seconds()
         try:
@@ -106,6 +101,15 @@ class QuickWay:
         call = QuickCall(self, request, method, asked, trace, long_way)
         call.begin(tensors, deadline)
         return True
+
+
+def _is_plain_json(fields: Fields) -> bool:
+    """Whether a body is JSON as it is, and so is to be its answer."""
+    return (
+        fields.get(b"content-type") in JSON_TYPES
+        and b"content-encoding" not in fields
+        and b"/x-np" not in fields.get(b"accept", b"").lower()
+    )
 
 
 @attrs.frozen(slots=True, eq=False)
