@@ -630,6 +630,41 @@ def test_who_has_no_turn_in_time_is_told_to_come_back() -> None:
     assert len(net.attempts) == 3
 
 
+class Unanswered(Names):
+    """Name servers that never answer for names below ``dead.example``."""
+
+    def resolveHostName(
+        self, resolutionReceiver: Any, hostName: str, *args: Any
+    ) -> Any:
+        if not hostName.endswith(".dead.example"):
+            return super().resolveHostName(resolutionReceiver, hostName, *args)
+        resolutionReceiver.resolutionBegan(self)
+        return self
+
+    def cancel(self) -> None:
+        """Nobody waits any more."""
+
+
+@pytest.mark.parametrize("names", [Names, Unanswered])
+def test_however_many_dead_hosts_are_named_all_are_answered_in_time(
+    names: type[Names],
+) -> None:
+    net = Network(url_timeout=10)
+    net.fetcher = net.fetching(names(net.names.table))
+    for number in range(20):
+        hosts = [f"http://{number}-{n}.dead.example/" for n in range(20)]
+        net.fetch(*hosts, client=f"client {number}")
+    net.reactor.pump([0.1] * 199)
+    # The wait for a turn and the fetch itself take url_timeout each at most.
+    assert len(net.results) == 20
+    for failure in net.results:
+        assert isinstance(failure.value, (FetchFailed, Unavailable))
+    net.fetch()
+    net.reactor.advance(0)
+    net.accept().says(ok(b"body"))
+    assert net.results[20:] == [b"body"]
+
+
 def test_close_ends_all_fetches_and_takes_no_more() -> None:
     net = Network(url_concurrent=1)
     net.fetch()
