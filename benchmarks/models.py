@@ -31,6 +31,9 @@ SIDE = 160
 #: Rows that this divides are those that some of the models take long for.
 STALLING = 50
 
+# Values of an answer: with as many digits as float32 has they are 10 MB of JSON.
+LONG = 1_100_000
+
 Case = tuple[Any, Any]
 
 
@@ -206,6 +209,15 @@ def _image(tf: Any) -> tuple[Any, Any, list[Any]]:
     return module, tf.function(run, [spec]), [file.numpy() for file in files]
 
 
+def _long(tf: Any) -> tuple[Any, Any, list[Any]]:
+    """A number to a million, which are ten megabytes of JSON."""
+    module = tf.Module()
+    module.steps = tf.Variable(tf.range(LONG, dtype=tf.float32) / 7)
+    spec = tf.TensorSpec([None], tf.float32, "x")
+    run = tf.function(lambda x: {"y": x[:, None] + module.steps}, [spec])
+    return module, run, [np.float32(i) for i in range(CASES)]
+
+
 BUILDERS: dict[str, Callable[[Any], tuple[Any, Any, list[Any]]]] = {
     "tiny": _tiny,
     "affine": _affine,
@@ -214,7 +226,18 @@ BUILDERS: dict[str, Callable[[Any], tuple[Any, Any, list[Any]]]] = {
     "mlp": _mlp,
     "image": _image,
     "tensor": _tensor,
+    "two": _tiny,
+    "many": _tiny,
+    "long": _long,
 }
+
+#: Signatures besides the default one, which do the same.
+OTHERS = {"two": 1, "many": 199}
+
+
+def other(number: int) -> str:
+    """The name of one of them."""
+    return f"method_{number}"
 
 
 def build(name: str, kept: Path) -> None:
@@ -223,7 +246,9 @@ def build(name: str, kept: Path) -> None:
 
     owner, run, inputs = BUILDERS[name](tf)
     owner.run = run
-    signatures = {"serving_default": run.get_concrete_function()}
+    function = run.get_concrete_function()
+    signatures = {"serving_default": function}
+    signatures |= {other(number): function for number in range(OTHERS.get(name, 0))}
     tf.saved_model.save(owner, str(kept / "model"), signatures=signatures)
     arrays: dict[str, Any] = {}
     for i, value in enumerate(inputs):
