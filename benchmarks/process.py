@@ -55,6 +55,11 @@ class Server:
         )
         self.started = time.monotonic()
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
     def ask(self, request: Request) -> str | None:
         """Send one request; what is wrong with the answer, or None.
 

@@ -124,12 +124,17 @@ def main() -> None:
         clients = Clients(port, requests, options.connections)
         time.sleep(2)
         quiet = time.monotonic()
+        memory = [server.resident_mib()]
         for number in range(2, options.versions + 2):
             broken = number % 3 == 0
             put(folder, number, broken)
             took = wait_for(port, number, broken)
             what = "refused" if broken else "served"
-            print(f"version {number}: {what} after {took:.1f} s", flush=True)
+            memory.append(server.resident_mib())
+            print(
+                f"version {number}: {what} after {took:.1f} s; {memory[-1]:.0f} MiB",
+                flush=True,
+            )
         clients.stop()
     finally:
         server.close()

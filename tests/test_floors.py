@@ -36,6 +36,7 @@ FLOORS = [
     },
     {
         "tensors",
+        "tfwarmup",
         "download",
         "addresses",
         "graphs",
@@ -48,6 +49,7 @@ FLOORS = [
     },
     {
         "archive",
+        "tensorprotos",
         "interfaces",
         "leaves",
         "bounds",
@@ -103,6 +105,7 @@ FLOORS = [
     {
         "collector",
         "configopts",
+        "warmup",
         "site",
         "web",
         "sample",
@@ -127,10 +130,10 @@ FLOORS = [
         "jsonout",
     },
     {"models", "jsonin", "replies", "remote", "buckets"},
-    {"registry", "loader", "protocols.quick", "origin", "bodies"},
-    {"watch", "protocols.native"},
-    {"protocols.addressed", "describe", "operations", "accesslog"},
-    {"life"},
+    {"registry", "warming", "protocols.quick", "origin", "bodies"},
+    {"loader", "protocols.native"},
+    {"watch", "protocols.addressed", "describe", "operations", "accesslog"},
+    {"life", "rehearsal"},
     {"paths"},
     {"service"},
     {"server"},
@@ -138,7 +141,14 @@ FLOORS = [
     {"cli"},
 ]
 #: What is made of TensorFlow's objects.
-TENSORFLOW = {"session", "original", "functions", "frozen", "savedmodel"}
+TENSORFLOW = {
+    "tensorprotos",
+    "session",
+    "original",
+    "functions",
+    "frozen",
+    "savedmodel",
+}
 FLOOR = {module: level for level, floor in enumerate(FLOORS) for module in floor}
 
 

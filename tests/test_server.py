@@ -147,6 +147,7 @@ class ServerCase(TestCase):
 
     async def ready(self, server: Server) -> Server:
         await self.start(server).inference.when_ready()
+        await until(lambda: not server.inference.unready())
         return server
 
     async def connect(self, where: str | IStreamClientEndpoint) -> Client:

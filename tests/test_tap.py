@@ -78,6 +78,7 @@ def test_the_defaults(model: str) -> None:
         "model_size": 16 * 1024**3,
         "config": None,
         "batch_size": 32,
+        "pad_batches": None,
         "session_threads": 1,
         "intra_threads": 0,
         "inter_threads": 0,
@@ -198,6 +199,17 @@ def test_a_bad_value_is_refused_with_its_rule(
 ) -> None:
     said = refusal("--model", model, f"--{name}={value}")
     assert said.startswith(f"--{name} {value}: {rule}")
+
+
+def test_sizes_of_batches_are_put_in_order(model: str) -> None:
+    options = parsed("--model", model, "--pad_batches", "8, 1,2,2")
+    assert options["pad_batches"] == (1, 2, 8)
+    inference = makeService(options, MemoryReactorClock()).inference
+    assert inference.policy.max_rows == 8
+    for text in ("", "0", "1,", "x", "1.5"):
+        said = refusal("--model", model, f"--pad_batches={text}")
+        rule = "must be whole numbers of at least 1: 1,2,4"
+        assert said == f"--pad_batches {text}: {rule}"
 
 
 @pytest.mark.parametrize("value", ["a\nb", "\n"])

@@ -95,12 +95,18 @@ class Bucket:
         place = f"{self._url} ({folder.rpartition('/')[2]})"
         mark: Hashable = tuple(files)
         return Found(
-            place, mark, load, why_unfinished(names), transfer.text, copy.remove
+            place,
+            mark,
+            load,
+            why_unfinished(names),
+            transfer.text,
+            copy.remove,
+            lambda: copy.place,
         )
 
 
 class LocalCopy:
-    """A version's files on this machine."""
+    """A version's files on this machine; ``place`` is their folder, once it is made."""
 
     def __init__(
         self, url: str, folder: str, names: Sequence[str], transfer: Transfer
@@ -109,7 +115,7 @@ class LocalCopy:
         self._folder = folder
         self._names = names
         self._transfer = transfer
-        self._place: str | None = None
+        self.place: str | None = None
 
     def make(self) -> str:
         """Fetch the files; the folder that they are in then.
@@ -117,23 +123,23 @@ class LocalCopy:
         Raises:
             InvalidModel: they cannot be had.
         """
-        self._place = tempfile.mkdtemp("", "txinfer-")
+        self.place = tempfile.mkdtemp("", "txinfer-")
         fs, _ = opened(self._url)
         self._transfer.done = 0
         try:
             self._transfer.expect(self._transfer.total)
             for name in self._names:
-                place = place_in(self._place, name)
+                place = place_in(self.place, name)
                 os.makedirs(os.path.dirname(place), exist_ok=True)
                 with open(place, "wb") as file:
                     copy(fs, f"{self._folder}/{name}", file, self._transfer)
         except (Failed, Refused, Stopped, TooMuch, OSError) as error:
             raise layout.invalid(self._url, str(error) or "stopped") from error
-        return self._place
+        return self.place
 
     def remove(self) -> None:
         """Remove the files."""
-        place, self._place = self._place, None
+        place, self.place = self.place, None
         if place is not None:
             remove(place)
 

@@ -47,14 +47,21 @@ def curl_line(method: IMethod, curl: str, batch_transpose: bool) -> str:
     if method.sample is None:
         return "(no example: it refused all the values that were made up)"
     name = "" if method.name == DEFAULT_METHOD else quote(method.name)
-    values: dict[str, Any] = dict(method.sample)
-    if batch_transpose and method.signature.by_rows:
-        values = {name: value[0] for name, value in values.items()}
+    values = sample_values(method, method.sample, batch_transpose)
     body = dumps(values).decode()
     if len(body) <= LONGEST_BODY:
         return f"{curl}{name} -d {shlex.quote(body)}"
     program = f"import json; print(json.dumps({_python(values)}))"
     return f"python3 -c {shlex.quote(program)} | {curl}{name} -d @-"
+
+
+def sample_values(
+    method: IMethod, sample: Mapping[str, Any], batch_transpose: bool
+) -> dict[str, Any]:
+    """The JSON value of a request for one row."""
+    if batch_transpose and method.signature.by_rows:
+        return {name: value[0] for name, value in sample.items()}
+    return dict(sample)
 
 
 def _tensors(specs: Mapping[str, TensorSpec]) -> str:

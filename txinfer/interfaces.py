@@ -64,6 +64,9 @@ class IMethod(Interface):
     )
 
     reason: str = Attribute("Why its calls share runs, or why not, in words.")
+    stateful: str | None = Attribute(
+        "Why its runs change the model, in words; None if they do not."
+    )
     sample: Mapping[str, object] | None = Attribute(
         "JSON values, columns of one row, that it is likely to answer; None if "
         "it refused all that were made up."

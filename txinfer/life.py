@@ -48,6 +48,7 @@ class Life:
         poll_seconds: how often new versions are looked for; 0 for never.
         model_size: the most bytes of a model that is fetched.
         held: the account of all that is held for callers.
+        pad_batches: sizes to which batches are filled up, in order.
     """
 
     log = Logger()
@@ -64,6 +65,7 @@ class Life:
         poll_seconds: float = 0.0,
         model_size: int = MODEL_SIZE,
         held: Held | None = None,
+        pad_batches: Sequence[int] = (),
     ) -> None:
         self._reactor = reactor
         self._drain_seconds = policy.runs.drain_seconds
@@ -74,7 +76,9 @@ class Life:
             None if fetch is None else Fetcher(reactor, fetch, observer=observer)
         )
         self.collector = Collector(self._threads, reactor, policy, observer, held)
-        self._loader = Loader(self._loaders, self.collector, reactor, observer)
+        self._loader = Loader(
+            self._loaders, self.collector, reactor, observer, pad_batches
+        )
         self._watchers = [
             VersionWatcher(
                 Versions(name, dict(spec.labels)),

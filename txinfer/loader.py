@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from twisted.internet.defer import DeferredLock
@@ -15,6 +15,7 @@ from .interfaces import IThreads
 from .models import Servable, State
 from .observe import NOBODY, IObserver, Labels
 from .sources import Found
+from .warming import Warming
 
 # A SavedModel can take a minute to load; silence that long looks like a hang.
 PROGRESS_SECONDS = 5.0
@@ -31,6 +32,7 @@ class Loader:
         collector: gathers the calls of all methods.
         clock: for the time that loading takes.
         observer: is told of it.
+        pads: sizes, in order, to one of which runs of rows are filled up.
     """
 
     log = Logger()
@@ -41,11 +43,13 @@ class Loader:
         collector: Collector,
         clock: IReactorTime,
         observer: IObserver = NOBODY,
+        pads: Sequence[int] = (),
     ) -> None:
         self._threads = threads
         self._collector = collector
         self._clock = clock
         self._observer = observer
+        self._pads = pads
         self._lock = DeferredLock()
 
     def servable(self, model: str, number: int, found: Found) -> Servable:
@@ -57,6 +61,7 @@ class Loader:
             Labels(model, number),
             self._observer,
             found.discard,
+            self._pads,
         )
 
     async def load(self, servable: Servable, found: Found) -> None:
@@ -73,18 +78,23 @@ class Loader:
                 return  # retired meanwhile
             began = self._clock.seconds()
             failed = True
+            warming = Warming(
+                servable, found, self._pads, self._threads, self._clock, self._observer
+            )
             try:
-                with self._telling(found, began):
-                    await servable.load()
+                with self._telling(found, began, warming):
+                    await servable.load(warming.run)
                 failed = False
             finally:
                 seconds = self._clock.seconds() - began
                 self._observer.loaded(servable.labels, seconds, failed)
 
     @contextmanager
-    def _telling(self, found: Found, began: float) -> Iterator[None]:
+    def _telling(self, found: Found, began: float, warming: Warming) -> Iterator[None]:
         def tell() -> None:
-            far = "" if found.progress is None else f", {found.progress()}"
+            far = warming.text or ""
+            if not far and found.progress is not None:
+                far = f", {found.progress()}"
             self.log.info(
                 "Loading {path} ... {seconds:.0f} s{far}",
                 path=found.place,

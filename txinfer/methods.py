@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
+from .calls import RowsLost
 from .collector import Collector
 from .cost import Cost
 from .errors import InvalidInput, Unavailable
@@ -14,7 +15,7 @@ from .interfaces import IMethod, IModel, IRunnable
 from .observe import Labels
 from .probe import Finding, probe
 from .sample import Values, find_sample, made_up
-from .tensors import Signature, Tensors
+from .tensors import Signature, Tensors, pad, row_count
 from .trace import Trace
 
 NO_LABELS = Labels()
@@ -26,7 +27,8 @@ class Method:
 
     ``direct`` is None while its calls share runs, else the reason why not;
     ``reason`` tells why in either case; ``sample`` holds columns of one row
-    that it was seen to answer, if there are any.
+    that it was seen to answer, if there are any. Runs of rows are filled up to
+    one of the sizes ``pads``, if there are any, which are in order.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Method:
         finding: Finding,
         sample: Values | None,
         labels: Labels = NO_LABELS,
+        pads: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.labels = labels._replace(method=name)
@@ -44,10 +47,12 @@ class Method:
         self.direct = None if finding.independent else finding.evidence
         self.reason = finding.evidence
         self.sample = sample
+        self.stateful = model.stateful.get(name)
         self.cost = Cost()
         self._model = model
         self._collector = collector
         self._closed = False
+        self._pads = pads
         self._by_rows = self.signature.by_rows
         # Inputs whose rows may differ in shape from call to call.
         self._loose = tuple(
@@ -73,7 +78,17 @@ class Method:
         return self._collector.submit(self, tensors, deadline, client, trace)
 
     def run(self, tensors: Tensors) -> Tensors:
-        """Run the model once; blocks, in a model thread."""
+        """Run the model once; blocks, in a model thread.
+
+        Raises:
+            RowsLost: it was filled up, and the outputs are not to be cut.
+        """
+        if self._pads and self.direct is None:
+            rows = row_count(tensors)
+            size = next((size for size in self._pads if size >= rows), rows)
+            if size > rows:
+                padded = pad(tensors, size - rows)
+                return _cut(self._model.run(self.name, padded), rows, size)
         return self._model.run(self.name, tensors)
 
     def serve_directly(self, why: str) -> None:
@@ -101,8 +116,20 @@ def wrong_rows(tensors: Tensors) -> InvalidInput:
     return InvalidInput("at least one row is needed", first)
 
 
+def _cut(outputs: Tensors, rows: int, size: int) -> Tensors:
+    """The first rows of outputs that must have ``size``."""
+    for name, array in outputs.items():
+        if array.ndim == 0 or len(array) != size:
+            raise RowsLost(f"output '{name}' had not one row for each row put in")
+    return {name: array[:rows] for name, array in outputs.items()}
+
+
 def examine(
-    name: str, model: IModel, collector: Collector, labels: Labels = NO_LABELS
+    name: str,
+    model: IModel,
+    collector: Collector,
+    labels: Labels = NO_LABELS,
+    pads: Sequence[int] = (),
 ) -> Method:
     """A signature as a method, once it is known how its calls can be run.
 
@@ -119,8 +146,8 @@ def examine(
         # It is not tried: that would change the model before its first call.
         sample = next(made_up(signature), None)
         finding = Finding(False, stateful)
-        return Method(name, model, collector, finding, sample, labels)
+        return Method(name, model, collector, finding, sample, labels, pads)
     fixed = signature.why_not_by_rows()
     finding = Finding(False, fixed) if fixed else probe(run, signature)
     sample = find_sample(run, signature)
-    return Method(name, model, collector, finding, sample, labels)
+    return Method(name, model, collector, finding, sample, labels, pads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
 
@@ -19,6 +19,10 @@ from .observe import NOBODY, IObserver, Labels
 LOADING = "the model is still loading"
 CLOSING = "the server is shutting down"
 NOT_LOADED = "the model is not loaded; the log says why"
+
+
+# Calls methods by their names; fails if the model must not be served.
+WarmUp = Callable[[IModel, Mapping[str, Method]], Awaitable[None]]
 
 
 class State(Enum):
@@ -64,6 +68,7 @@ class Servable:
     Args:
         load: loads the model; blocks, and is called in a thread.
         discard: removes what loading left behind, at the end; likewise.
+        pads: sizes, in order, to one of which runs of rows are filled up.
         threads: where to load it, and to find out about its methods.
         collector: gathers the calls of all methods.
         labels: what observers know it by.
@@ -83,12 +88,14 @@ class Servable:
         labels: Labels = NO_LABELS,
         observer: IObserver = NOBODY,
         discard: Callable[[], None] | None = None,
+        pads: Sequence[int] = (),
     ) -> None:
         self.labels = labels
         self.leases = 0
         self.failure: str | None = None
         self._load = load
         self._discard = discard
+        self._pads = pads
         self._threads = threads
         self._collector = collector
         self._observer = observer
@@ -102,17 +109,24 @@ class Servable:
         """The version."""
         return self.labels.version
 
-    async def load(self) -> None:
+    async def load(self, warm_up: WarmUp | None = None) -> None:
         """Load the model and find out which methods can be batched.
+
+        Args:
+            warm_up: tries the model with its methods, before anybody may call it.
 
         Raises:
             InvalidModel: the model cannot be served.
         """
         self._enter(State.LOADING)
+        doing = "it could not be loaded"
         try:
             await self._load_methods()
+            doing = "its warm-up failed"
+            if warm_up is not None and self._model is not None:
+                await warm_up(self._model, self._methods)
         except BaseException:
-            self.failure = "it could not be loaded"
+            self.failure = doing
             await self.close()
             raise
         if self.state is State.LOADING:
@@ -126,7 +140,7 @@ class Servable:
             if self.state is not State.LOADING:
                 return  # retired meanwhile
             self._methods[name] = await self._threads.run(
-                examine, name, model, self._collector, self.labels
+                examine, name, model, self._collector, self.labels, self._pads
             )
 
     def methods(self) -> list[IMethod]:

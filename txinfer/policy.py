@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 from attrs.validators import ge
 
@@ -37,3 +39,16 @@ class BatchPolicy:
     def queue_rows(self) -> int:
         """The most rows that wait and run at once."""
         return self.queue.queue_rows or BATCHES * self.max_rows
+
+
+def bounded(policy: BatchPolicy, pads: Sequence[int]) -> BatchPolicy:
+    """A policy without batches that are larger than all sizes they are filled up to.
+
+    Raises:
+        ValueError: a size makes no sense.
+    """
+    if not pads:
+        return policy
+    if min(pads) < 1:
+        raise ValueError("batches are filled up to at least one row")
+    return attrs.evolve(policy, max_rows=min(policy.max_rows, max(pads)))

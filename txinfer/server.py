@@ -33,6 +33,7 @@ from .observe import Labels
 from .places import shown
 from .protocols.addressed import SEGMENT
 from .refusals import RateLimited, Unauthorized
+from .rehearsal import rehearse
 from .service import InferenceService
 from .site import BoundedSite
 from .sockets import BACKLOG, prepare, raise_file_limit, shortage
@@ -122,7 +123,9 @@ class Server(Service):
         if self._access_log is not None:
             self._access_log.start()
         self.inference.startService()
-        self.inference.when_ready().addCallbacks(self._tell_ready, self._give_up)
+        self.inference.announce_start()
+        ready = self.inference.when_ready().addCallback(self._rehearse)
+        ready.addCallbacks(self._tell_ready, self._give_up)
 
     def stopService(self) -> Deferred[None]:
         """Close the ports, answer what is under way, free the model."""
@@ -182,9 +185,24 @@ class Server(Service):
         secure = description.split(":")[0] in ("ssl", "tls")
         self._places.append(place(port.getHost(), secure))
 
+    def _rehearse(self, _: None) -> Deferred[None]:
+        inference = self.inference
+        names = inference.models if self.running else ()
+        models = [(name, inference.model(name).methods()) for name in names]
+        return Deferred.fromCoroutine(
+            rehearse(
+                inference.rehearsal(),
+                models,
+                inference.batch_transpose,
+                inference.limits.request_size,
+                self._reactor,
+            )
+        )
+
     def _tell_ready(self, _: None) -> None:
         if not self.running:
             return
+        self.inference.announce_ready()
         models = self.inference.models
         paths = ", ".join(shown(spec.path) for spec in models.values())
         for at in self._places:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+from klein import Klein
 from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
@@ -26,11 +27,11 @@ from .interfaces import IFetcher, IMethod, IModel, IModels, IPredictor, IStatus
 from .keys import ApiKeys
 from .life import Life
 from .limits import CallLimits, ClientLimits
-from .observe import Load
+from .observe import NOBODY, IObserver, Load
 from .operations import FIGURES, Operations
 from .paths import STATIC_SEGMENT, Paths
 from .places import MODEL_SIZE
-from .policy import BatchPolicy
+from .policy import BatchPolicy, bounded
 from .protocols.addressed import add_routes
 from .protocols.native import Dialect
 from .proxies import Proxies
@@ -83,6 +84,9 @@ class InferenceService(Service):
             to a UNIX socket, that say in ``X-Forwarded-For`` who asks.
         threads: how many runs may be under way at once.
         model_size: the most bytes of an archive, and of a model that is fetched.
+        pad_batches: sizes, in rows, to which batches are filled up with rows that
+            are thrown away, for devices that compile for each shape; no batch is
+            larger than the largest. Empty for none.
         load: makes the model at ``path`` instead of TensorFlow; blocks, in a
             thread of the service's own, and raises
             :class:`~txinfer.errors.InvalidModel`.
@@ -116,6 +120,7 @@ class InferenceService(Service):
         threads: int = 1,
         poll_seconds: float = POLL_SECONDS,
         model_size: int = MODEL_SIZE,
+        pad_batches: Sequence[int] = (),
         load: Callable[[], IModel] | None = None,
         session: SessionPolicy | None = None,
         load_folder: LoadFolder | None = None,
@@ -127,7 +132,8 @@ class InferenceService(Service):
             from twisted.internet import reactor
         self.models = as_specs(path, models, tags, load)
         self._static_path = static_path
-        self.policy = policy or BatchPolicy()
+        pads = sorted(set(pad_batches))
+        self.policy = bounded(policy or BatchPolicy(), pads)
         # What several lives hold, and the door of a site.
         self.held = Held(self.policy.queue_rows, self.policy.queue.queue_bytes)
         self.cors = cors
@@ -145,9 +151,11 @@ class InferenceService(Service):
             self.operations.metrics,
             Proxies(proxies),
         )
-        self.hangs = self._draining = False
+        self.hangs = False
+        self._announced: list[str] = []
         self._poll_seconds = poll_seconds
         self._model_size = model_size
+        self._pad_batches = pads
         session = session or SessionPolicy(clock=reactor.seconds)
         self._load_folder = load_folder or partial(load_saved_model, policy=session)
         self._reactor = reactor
@@ -235,19 +243,10 @@ class InferenceService(Service):
         site's own settings decide how large a body is read before it is asked;
         more than ``limits.request_size`` bytes are refused with 413 all the same.
         """
-        dialect = Dialect(
-            self,
-            self._url_source(),
-            self.limits,
-            self._reactor,
-            self.batch_transpose,
-            self.operations.metrics,
-        )
         headers = CORS_HEADERS if self.cors else ()
         preflight = PREFLIGHT_HEADERS if self.cors else ()
         guard = None if self.guard.admits_all else self.guard
-        router = dialect.router()
-        add_routes(router, dialect, self)
+        router = self._router(self.operations.metrics)
         full = partial(self.held.body_refusal, self.operations.metrics)
         root = Root(Api(router, guard), headers, preflight, guard, full)
         self.operations.mount_health(root)
@@ -257,6 +256,27 @@ class InferenceService(Service):
             root.putChild(STATIC_SEGMENT, StaticFiles(self._static_path))
         return root
 
+    def rehearsal(self) -> Root:
+        """What calls methods as :meth:`resource` does, for whoever starts the service:
+        it needs no key, and is not counted among the answers.
+        """
+        return Root(Api(self._router(NOBODY)))
+
+    def _router(self, observer: IObserver) -> Klein:
+        dialect = Dialect(
+            self,
+            self._url_source(),
+            self.limits,
+            self._reactor,
+            self.batch_transpose,
+            observer,
+        )
+        router = dialect.router()
+        add_routes(router, dialect, self)
+        # Otherwise the first request would wait for it.
+        router.url_map.update()
+        return router
+
     def load(self) -> Load | None:
         """See :class:`~txinfer.interfaces.IStatus`."""
         return None if self._life is None else self._life.collector.load()
@@ -265,12 +285,19 @@ class InferenceService(Service):
         """See :class:`~txinfer.interfaces.IStatus`."""
         if self._life is None:
             return [NOT_RUNNING]
-        draining = ["the server is shutting down"] if self._draining else []
-        return draining + self._life.unready()
+        return self._announced + self._life.unready()
+
+    def announce_start(self) -> None:
+        """Be not ready before :meth:`announce_ready`, though calls are answered."""
+        self._announced = ["the server is starting"]
+
+    def announce_ready(self) -> None:
+        """Be ready if the models are."""
+        self._announced = []
 
     def announce_stop(self) -> None:
         """Be not ready any more, though calls are answered until the stop."""
-        self._draining = True
+        self._announced = ["the server is shutting down"]
         if self._life is not None:
             self._life.limit()
 
@@ -295,8 +322,9 @@ class InferenceService(Service):
             self._poll_seconds,
             self._model_size,
             self.held,
+            self._pad_batches,
         )
-        self._draining = False
+        self._announced = []
         life.begin()
         life.when_ready().addCallbacks(self._warn_of_hidden, lambda _: None)
 

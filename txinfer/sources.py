@@ -44,6 +44,7 @@ class Found:
     blocks, in a thread, and raises :class:`~txinfer.errors.InvalidModel`;
     ``progress`` says how far it is. ``discard`` removes what loading has left
     behind, once the model is closed or could not be loaded; it blocks too.
+    ``folder`` is where the model's files are while it is loaded, if it has any.
     """
 
     place: str
@@ -52,6 +53,7 @@ class Found:
     unfinished: str | None = None
     progress: Callable[[], str] | None = None
     discard: Callable[[], None] | None = None
+    folder: Callable[[], str | None] = lambda: None
 
 
 class ISource(Interface):
@@ -150,7 +152,8 @@ class Folder:
         def load() -> IModel:
             return self._load(folder, self._tags)
 
-        return Found(folder, tuple(files), load, why_unfinished(f for f, *_ in files))
+        unfinished = why_unfinished(name for name, *_ in files)
+        return Found(folder, tuple(files), load, unfinished, folder=lambda: folder)
 
 
 def why_unfinished(files: Iterator[str] | Sequence[str]) -> str | None:

@@ -51,6 +51,13 @@ class Options(ModelOptions):
 
     optParameters: ClassVar = [
         ["batch_size", None, "32", "Largest batch, in rows."],
+        [
+            "pad_batches",
+            None,
+            None,
+            "Sizes to which batches are filled up, as 1,2,4,8: the largest is the "
+            "largest batch.",
+        ],
         ["session_threads", None, "1", "Most runs at once."],
         [
             "intra_threads",
@@ -162,6 +169,7 @@ class Options(ModelOptions):
         """Turn texts into values."""
         super().postOptions()
         self._convert("batch_size", _positive)
+        self._convert("pad_batches", _sizes)
         self._convert("session_threads", _positive)
         self._convert("intra_threads", _natural)
         self._convert("inter_threads", _natural)
@@ -227,6 +235,7 @@ def makeService(
         policy=BatchPolicy(
             options["batch_size"], options["queue"], runs=options["runs"]
         ),
+        pad_batches=options["pad_batches"] or (),
         threads=options["session_threads"],
         fetch=None if options["no_url"] else fetch,
         static_path=options["static_path"],
@@ -250,6 +259,13 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise ValueError("must be a whole number of at least 1")
     return int(text)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({_positive(size.strip()) for size in text.split(",")}))
+    except ValueError:
+        raise ValueError("must be whole numbers of at least 1: 1,2,4") from None
 
 
 def _natural(text: str) -> int:

@@ -122,6 +122,14 @@ def stack(calls: Sequence[Tensors]) -> Tensors:
     }
 
 
+def pad(tensors: Tensors, count: int) -> Tensors:
+    """A call with so many more rows, each equal to its last one."""
+    return {
+        name: np.concatenate([array, np.repeat(array[-1:], count, axis=0)])
+        for name, array in tensors.items()
+    }
+
+
 def split(tensors: Tensors, rows: Sequence[int]) -> list[Tensors]:
     """Cut along dimension 0 into parts of ``rows`` rows each; the parts are views."""
     parts: list[Tensors] = []

@@ -66,6 +66,9 @@ class VersionWatcher:
         self._seen: dict[int, Hashable] = {}
         self._loaded: dict[int, Hashable] = {}
         self._refused: dict[int, Hashable] = {}
+        # What went wrong last. A Failure keeps all that the code that failed knew,
+        # models among it: only those of the first look are kept, until it is over.
+        self._whys: dict[int, str] = {}
         self._errors: dict[int, Failure] = {}
         self._first = True
 
@@ -80,9 +83,10 @@ class VersionWatcher:
         self._first = False
         if self._poll_seconds and not self._stopping:
             self._polling.start(self._poll_seconds, now=False)
-        if not self.versions.available and self._errors:
-            self._errors[max(self._errors)].raiseException()
-        for failure in self._errors.values():
+        errors, self._errors = self._errors, {}
+        if not self.versions.available and errors:
+            errors[max(errors)].raiseException()
+        for failure in errors.values():
             self._log_failure(failure)
 
     async def stop(self) -> None:
@@ -187,7 +191,7 @@ class VersionWatcher:
             await servable.end()
             return
         self._loaded[number] = found.mark
-        self._errors.pop(number, None)
+        self._whys.pop(number, None)
         old = self.versions.publish(servable)
         if not self._first:
             self._tell("{model}: version {version} is available", number)
@@ -228,8 +232,8 @@ class VersionWatcher:
         """Forget the failures of versions that are gone, and name what is missing."""
         missing = self._policy.missing(numbers)
         missing |= set(self.versions.labels.values()) - numbers
-        for number in self._errors.keys() - numbers - missing:
-            del self._errors[number]
+        for number in self._whys.keys() - numbers - missing:
+            del self._whys[number]
             self._refused.pop(number, None)
             self.versions.failures.pop(number, None)
         for number in missing:
@@ -243,11 +247,12 @@ class VersionWatcher:
         Those of the first look are told by whoever waits for it, if nothing at
         all can be served.
         """
-        old = self._errors.get(number)
-        self._errors[number] = failure
-        same = old is not None and old.getErrorMessage() == failure.getErrorMessage()
-        if not same and not self._first:
+        why = failure.getErrorMessage()
+        if self._first:
+            self._errors[number] = failure
+        elif self._whys.get(number) != why:
             self._log_failure(failure)
+        self._whys[number] = why
 
     def _log_failure(self, failure: Failure) -> None:
         name = self.versions.name

@@ -1,0 +1,95 @@
+"""A version called before anybody else may, so that nobody else is its first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from . import layout
+from .interfaces import IModel, IThreads
+from .methods import Method
+from .models import Servable, State
+from .observe import IObserver
+from .sources import Found
+from .warmup import TrialCall, WarmUpFailed, plan
+
+# Each call is made so often: what a kernel learns in its first run the second uses.
+TIMES = 2
+
+
+class Warming:
+    """Warms up one version.
+
+    ``text`` says how far it is, for whoever waits for it.
+
+    Args:
+        servable: the version, which is being loaded.
+        found: where it is from.
+        sizes: the rows that runs will have, if they are filled up.
+        threads: where to run it; not where those of others run.
+        clock: for the time that it takes.
+        observer: is told of it.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        servable: Servable,
+        found: Found,
+        sizes: Sequence[int],
+        threads: IThreads,
+        clock: IReactorTime,
+        observer: IObserver,
+    ) -> None:
+        self.text = ""
+        self._servable = servable
+        self._found = found
+        self._sizes = sizes
+        self._threads = threads
+        self._clock = clock
+        self._observer = observer
+
+    async def run(self, model: IModel, methods: Mapping[str, Method]) -> None:
+        """Call all methods, with what came with the model or can be made up.
+
+        Args:
+            model: the model.
+            methods: its methods.
+
+        Raises:
+            InvalidModel: a call that came with the model was not answered.
+        """
+        began = self._clock.seconds()
+        failed = True
+        try:
+            calls = await self._threads.run(
+                plan, self._found.folder(), model, methods.values(), self._sizes
+            )
+            for number, call in enumerate(calls):
+                self.text = f", warming up {call.text} ({number + 1} of {len(calls)})"
+                if self._servable.state is not State.LOADING:
+                    return  # retired meanwhile
+                await self._try(call, methods[call.method])
+            failed = False
+        except WarmUpFailed as error:
+            why = f"its warm-up failed: {error}"
+            raise layout.invalid(self._found.place, why) from error
+        finally:
+            self.text = ""
+            seconds = self._clock.seconds() - began
+            self._observer.warmed(self._servable.labels, seconds, failed)
+
+    async def _try(self, call: TrialCall, method: Method) -> None:
+        """Run a call where no slot of the session is taken by it."""
+        try:
+            for _ in range(TIMES):
+                await self._threads.run(method.run, call.tensors)
+        except Exception as error:
+            cause = error.__cause__ or error
+            why = f"{call.text}: {' '.join(str(cause).split()):.300}"
+            if call.given:
+                raise WarmUpFailed(why) from error
+            self.log.warn("The warm-up is not complete: {why}", why=why)
