@@ -127,7 +127,17 @@ def test_a_refused_request_is_a_line(bench: Bench) -> None:
     answer = bench.web.ask("POST", "/", b"x" * (LIMIT + 1), {"X-Request-Id": "mine"})
     lines = bench.settle()
     assert [line["status"] for line in lines] == [400, 413]
+    assert [line.get("target") for line in lines] == [None, "/"]
     assert lines[1]["request_id"] == answer["X-Request-Id"] == "mine"
+
+
+def test_a_client_that_is_turned_away_before_its_body_is_named() -> None:
+    guard = Guard(Clock(), KEYS, ClientLimits(rate_limit=0.001, rate_burst=1))
+    bench = Bench(guard)
+    for _ in range(2):
+        bench.web.ask("POST", "/a", b"x", {"X-API-Key": KEY})
+    told = [(it["status"], it["target"], it["client"]) for it in bench.settle()]
+    assert told == [(418, "/a", "alice"), (429, "/a", "alice")]
 
 
 def test_a_client_with_a_key_is_named() -> None:

@@ -24,8 +24,8 @@ UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 
 
 class Record(NamedTuple):
-    """What is to be said of a request. Of one that was refused before it was whole
-    only the time, the peer, the status and its name are known.
+    """What is to be said of a request. Of one whose head was not in order only the
+    time, the peer, the status and its name are known.
 
     ``at`` and ``seconds`` are in seconds: when it was answered on the reactor's
     clock, and how long that took since its first byte; ``sent`` is the body's

@@ -116,8 +116,12 @@ class AccessLog:
 
     def refused(self, status: int, channel: Any) -> None:
         """A request was refused before it was whole, or a connection."""
-        now, peer = self._clock.seconds(), channel.peer
-        self._add(Record(now, peer, status, request=channel.refused_as))
+        now, request = self._clock.seconds(), channel.reader.request
+        if request is None:
+            self._add(Record(now, channel.peer, status, request=channel.refused_as))
+        else:
+            request.code = status
+            self._add(recorded(request, channel.peer, now))
 
     def _add(self, record: Record) -> None:
         if len(self._records) >= self._most:

@@ -19,7 +19,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .answers import AnswerChannel
-from .headers import name_of
 from .reading import RETRY, Reader
 from .request import BoundedRequest
 
@@ -280,7 +279,7 @@ class BoundedChannel(AnswerChannel):
         self.refused = True
         self._ahead = b""
         self.reader.drop_body()
-        self.refused_as = name_of(self.reader.given_name)
+        self.refused_as = self.reader.request_name()
         self.send_refusal(status, text, head, self.refused_as)
         if self.site.on_refusal is not None:
             self.site.on_refusal(status, self)

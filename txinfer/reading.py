@@ -18,7 +18,7 @@ from httptools import (
     HttpRequestParser,
 )
 
-from .headers import ID_HEADER
+from .headers import ID_HEADER, name_of, request_id
 from .heads import BAD_SYNTAX, path_of, wrong_head
 from .limits import DoorLimits
 from .request import BoundedRequest, Fields, Pairs
@@ -104,9 +104,16 @@ class Reader:
             self._bound_wire(len(data))
 
     @property
-    def given_name(self) -> bytes | None:
-        """What the request calls itself that is being read, or was refused."""
-        return self._fields.get(ID_HEADER)
+    def request(self) -> BoundedRequest | None:
+        """The request that is being read or was refused, if its head is in order."""
+        return self._request
+
+    def request_name(self) -> bytes:
+        """What that is called, or would be if its head were in order."""
+        request = self._request
+        if request is not None:
+            return request_id(request)
+        return name_of(self._fields.get(ID_HEADER))
 
     def close(self) -> None:
         """Parse no more, and let go of what was read."""
@@ -229,9 +236,9 @@ class Reader:
         # The request gives back what it holds.
         self._held = 0
         self._body = b""
-        # They are the request's now.
-        self._fields = {}
         self.ready.append(request)
+        self._request = None
+        self._fields = {}
 
     # Rules
 
