@@ -92,6 +92,8 @@ class RehearsalTests(ServiceCase):
 
     async def test_a_model_that_hangs_is_not_waited_for(self) -> None:
         gate, clock = Gate(), Clock()
+        # Requests have deadlines, which are the service's.
+        clock.advance(reactor.seconds())
         service = await self.started(MemoryModel(functions={"serving_default": gate}))
         gate.close()
         self.addCleanup(gate.open)
