@@ -63,6 +63,7 @@ FLOORS = [
         "held",
         "errand",
         "codings",
+        "optvalues",
         "deadlines",
         "turns",
         "freeze",

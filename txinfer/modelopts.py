@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import attrs
 from twisted.python import usage
 
+from . import optvalues
 from .configopts import ConfigOptions
 from .errors import InvalidModel
 from .places import MODEL_SIZE, check_model, is_url, shown
@@ -77,7 +78,9 @@ class ModelOptions(ConfigOptions):
         super().postOptions()
         self["tags"] = checked("tags", self["tags"], parse_tags)
         self["poll_seconds"] = checked("poll_seconds", self["poll_seconds"], _seconds)
-        self["model_size"] = checked("model_size", self["model_size"], _size)
+        self["model_size"] = checked(
+            "model_size", self["model_size"], optvalues.positive
+        )
         specs = self._named()
         for text in self["versions"]:
             name, policy = checked("versions", text, _versions)
@@ -169,9 +172,3 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < math.inf:
         raise ValueError("must be a number of at least 0")
     return seconds
-
-
-def _size(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not int(text):
-        raise ValueError("must be a whole number of at least 1")
-    return int(text)

@@ -6,18 +6,14 @@ without.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
 from twisted.python import usage
 
-from . import __version__
-from .keys import ApiKeys, parse_keys
+from . import __version__, optvalues
 from .limits import (
     CallLimits,
     ClientLimits,
@@ -32,6 +28,7 @@ from .proxies import parse_proxy
 
 if TYPE_CHECKING:
     from .server import Server
+    from .service import InferenceService
     from .sources import LoadFolder
 
 T = TypeVar("T")
@@ -168,26 +165,27 @@ class Options(ModelOptions):
     def postOptions(self) -> None:
         """Turn texts into values."""
         super().postOptions()
-        self._convert("batch_size", _positive)
-        self._convert("pad_batches", _sizes)
-        self._convert("session_threads", _positive)
-        self._convert("intra_threads", _natural)
-        self._convert("inter_threads", _natural)
+        self._convert("batch_size", optvalues.positive)
+        self._convert("pad_batches", optvalues.sizes)
+        self._convert("session_threads", optvalues.positive)
+        self._convert("intra_threads", optvalues.natural)
+        self._convert("inter_threads", optvalues.natural)
         self["queue"] = self._limits(QueueLimits)
         self["runs"] = self._limits(RunLimits)
         self["door"] = self._limits(DoorLimits)
         self["limits"] = self._limits(CallLimits)
         self["clients"] = self._limits(ClientLimits)
-        self._convert("api_key_file", _api_keys)
+        self._convert("api_key_file", optvalues.api_keys)
         self["fetch"] = self._limits(FetchLimits)
-        self._convert("static_path", _folder)
-        self._convert("access_log", _log_file)
-        self._convert("access_log_format", _log_form)
+        self._convert("static_path", optvalues.folder)
+        self._convert("access_log", optvalues.log_file)
+        self._convert("access_log_format", optvalues.log_form)
         self["port"] = [
-            checked("port", text, _endpoint) for text in self["port"] or [DEFAULT_PORT]
+            checked("port", text, optvalues.endpoint)
+            for text in self["port"] or [DEFAULT_PORT]
         ]
         for rule in self["url_allow"]:
-            checked("url_allow", rule, _allow_rule)
+            checked("url_allow", rule, optvalues.allow_rule)
         for rule in self["trusted_proxy"]:
             checked("trusted_proxy", rule, parse_proxy)
 
@@ -198,7 +196,7 @@ class Options(ModelOptions):
     def _limits(self, kind: type[T]) -> T:
         """One class of limits, from the options that have its fields' names."""
         for field in attrs.fields(kind):  # type: ignore[arg-type]
-            self._convert(field.name, _number(field))
+            self._convert(field.name, optvalues.number_of(field))
         names = [field.name for field in attrs.fields(kind)]  # type: ignore[arg-type]
         return kind(**{name: self[name] for name in names})
 
@@ -216,11 +214,21 @@ def makeService(
     if reactor is None:
         from twisted.internet import reactor
     from .accesslog import access_log
+    from .server import Server
+
+    inference = _inference(options, reactor, load_folder)
+    path, form = options["access_log"], options["access_log_format"]
+    log = None if path is None else access_log(path, form, reactor)
+    return Server(inference, options["port"], reactor, options["door"], log)
+
+
+def _inference(
+    options: Options, reactor: Any, load_folder: LoadFolder | None
+) -> InferenceService:
     from .exposition import process_registry
     from .fetch import FetchPolicy
     from .policy import BatchPolicy
     from .quiet import load_quietly
-    from .server import Server
     from .service import InferenceService
     from .tune import SessionPolicy
 
@@ -228,7 +236,7 @@ def makeService(
         options["intra_threads"], options["inter_threads"], clock=reactor.seconds
     )
     fetch = FetchPolicy(options["url_allow"], options["fetch"])
-    inference = InferenceService(
+    return InferenceService(
         models=options["models"],
         poll_seconds=options["poll_seconds"],
         model_size=options["model_size"],
@@ -250,106 +258,3 @@ def makeService(
         metrics=not options["no_metrics"],
         reactor=reactor,
     )
-    path, form = options["access_log"], options["access_log_format"]
-    log = None if path is None else access_log(path, form, reactor)
-    return Server(inference, options["port"], reactor, options["door"], log)
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ValueError("must be a whole number of at least 1")
-    return int(text)
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(sorted({_positive(size.strip()) for size in text.split(",")}))
-    except ValueError:
-        raise ValueError("must be whole numbers of at least 1: 1,2,4") from None
-
-
-def _natural(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise ValueError("must be a whole number of at least 0")
-    return int(text)
-
-
-def _number(field: attrs.Attribute[Any]) -> Callable[[str], float]:
-    """Reads what a limit's field takes: whole numbers, or seconds."""
-    whole = isinstance(field.default, int)
-    kind: Callable[[str], float] = int if whole else float
-    wanted = "a whole number" if whole else "a number"
-    least = field.validator.bound  # type: ignore[union-attr]
-
-    def read(text: str) -> float:
-        if text.isascii() and re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-            with suppress(ValueError):
-                value = kind(text)
-                if value >= least:
-                    return value
-        raise ValueError(f"must be {wanted} of at least {least}")
-
-    return read
-
-
-def _folder(text: str) -> str:
-    if not os.path.isdir(text):
-        raise ValueError("must be a folder")
-    return os.path.abspath(text)
-
-
-def _api_keys(path: str) -> ApiKeys:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return parse_keys(file.read())
-    except (OSError, UnicodeDecodeError):
-        raise ValueError("must be a file that can be read") from None
-
-
-def _log_file(text: str) -> str:
-    """A file that can be made or added to; - is standard output."""
-    path = os.path.abspath(text)
-    if text == "-":
-        return text
-    place = path if os.path.exists(path) else os.path.dirname(path)
-    if not text or os.path.isdir(path) or not os.access(place, os.W_OK):
-        raise ValueError("must be a file that can be written, or -")
-    return path
-
-
-def _log_form(text: str) -> str:
-    if text not in ("json", "text"):
-        raise ValueError("must be json or text")
-    return text
-
-
-def _endpoint(text: str) -> str:
-    """An endpoint description that can be parsed; a bare number is a TCP port."""
-    if text.isascii() and text.isdigit():
-        text = f"tcp:{text}:interface=127.0.0.1"
-    kind, _, rest = text.partition(":")
-    number = rest.split(":")[0].removeprefix("port=")
-    if kind in ("tcp", "tcp4", "tcp6", "ssl") and not _is_port(number):
-        # Twisted finds it out when other ports listen already.
-        raise ValueError("must be a port number from 0 to 65535")
-    from twisted.internet import reactor
-    from twisted.internet.endpoints import serverFromString
-
-    try:
-        serverFromString(reactor, text)
-    except Exception as error:
-        raise ValueError(
-            f"must be a port number or a Twisted endpoint ({error})"
-        ) from None
-    return text
-
-
-def _is_port(text: str) -> bool:
-    """Whether a text is not a wrong number of a port; it may be no number."""
-    return not text.lstrip("-").isdecimal() or 0 <= int(text) <= 65535
-
-
-def _allow_rule(text: str) -> object:
-    from .addresses import parse_allow
-
-    return parse_allow(text)
