@@ -22,6 +22,13 @@ LONGEST_RETRY = 60
 # seconds.
 TRY_AFTER = 5.0
 
+# What waits before a call takes longer than was learned of runs at their best: there
+# are smaller ones among them, and the reactor has to see to each. If calls were taken
+# that miss their deadline by a little, their runs would be for nothing, and under a
+# load that stays too high nearly all would be. If some are turned away that would
+# not, nothing is lost: the slots have enough to do.
+SLOWER = 1.25
+
 CLOSING = "the server is shutting down"
 NO_SLOT = "no session slot is left: all are held by runs that hang"
 
@@ -92,14 +99,21 @@ class Admission:
         return self._slots.wait() + self._waiting.seconds() / limit
 
     def _predicted(self, method: IRunnable, rows: int, client: str) -> float:
-        """Seconds until a call of a client would be answered, rather too few."""
+        """Seconds until a call of a client would be answered.
+
+        Rather too few if nothing waits, and else rather too many.
+        """
         cost, limit = method.cost, self._slots.limit
         alone = cost.seconds(min(rows, self._policy.max_rows))
         whole = max(alone, rows * cost.row_seconds / limit)
         if not self._waiting:
             return self._slots.wait() + whole
-        ahead = self._waiting.ahead(client, rows) * self._waiting.row_seconds
-        return self._slots.wait() + ahead / limit + whole
+        ahead = self._waiting.ahead(client, rows)
+        # It runs together with others.
+        company = min(ahead + rows, self._policy.max_rows)
+        whole = max(whole, cost.seconds(company))
+        seconds = SLOWER * ahead * self._waiting.row_seconds
+        return self._slots.wait() + seconds / limit + whole
 
     def _is_sure(self, method: IRunnable) -> bool:
         """Whether the cost of a method was learned lately; now and then it is not."""
