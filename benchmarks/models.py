@@ -80,9 +80,9 @@ def _affine(tf: Any) -> tuple[Any, Any, list[Any]]:
 
 
 def _busy(tf: Any) -> tuple[Any, Any, list[Any]]:
-    """2x + 1 by one processor in some 8 ms, and 4 ms more for each row."""
+    """2x + 1 by one processor in some 16 ms, and 4 ms more for each row."""
     steps = 4 * _steps_a_ms(tf)
-    return _slow_affine(tf, lambda x: steps * (2 + tf.shape(x)[0]))
+    return _slow_affine(tf, lambda x: steps * (4 + tf.shape(x)[0]))
 
 
 def _stalling(tf: Any) -> tuple[Any, Any, list[Any]]:

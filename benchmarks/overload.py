@@ -48,12 +48,16 @@ ANSWERS = {"200", "503", "504", LATE}
 
 @attrs.frozen
 class Round:
-    """A peak, the overload after it, and the peak after that."""
+    """A peak, the overload after it, and the peak after that.
+
+    ``cpu`` is the share of a processor that the server took when overloaded.
+    """
 
     before: float
     offered: float
     found: Report
     after: float
+    cpu: float
 
     @property
     def kept(self) -> float:
@@ -81,9 +85,11 @@ def measure(kind: str, chosen: argparse.Namespace) -> list[Round]:
         before = peak(server)
         rate = TIMES * before
         for _ in range(chosen.rounds):
+            cpu = server.cpu_seconds()
             found = overload(server, rate, chosen)
+            cpu = (server.cpu_seconds() - cpu) / chosen.seconds
             after = peak(server)
-            rounds.append(Round(before, rate, found, after))
+            rounds.append(Round(before, rate, found, after, cpu))
             before = after
             print(".", end="", file=sys.stderr, flush=True)
     return rounds
@@ -92,7 +98,7 @@ def measure(kind: str, chosen: argparse.Namespace) -> list[Round]:
 HEADS = (
     *("model", "peak/s", "offered/s", "goodput/s", "of the peak", "200 p50 ms"),
     *("200 p99", "503 p50 ms", "503 p99", "200", "503", "504", "late", "other"),
-    "client's CPU",
+    *("server's CPU", "client's"),
 )
 
 
@@ -109,6 +115,7 @@ def line(kind: str, it: Round) -> list[str]:
         *(f"{ms:,.1f}" for ms in (good.p50, good.p99, shed.p50, shed.p99)),
         *(f"{found[name].count:,}" for name in ("200", "503", "504", LATE)),
         str(sum(others(found).values())),
+        f"{it.cpu:.0%}",
         f"{found.cpu:.0%}",
     ]
 

@@ -154,7 +154,7 @@ def seen(**counts: int) -> Report:
 
 class TestVerdicts:
     def test_goodput_is_compared_with_the_peaks_around_it(self) -> None:
-        good = Round(1000, 4000, seen(_200=9, _503=9, _504=1, late=1), 1000)
+        good = Round(1000, 4000, seen(_200=9, _503=9, _504=1, late=1), 1000, 0.5)
         assert list(overload.wrongs("it", [good])) == []
         poor = attrs.evolve(good, after=1100)
         assert list(overload.wrongs("it", [poor])) == [
@@ -162,11 +162,11 @@ class TestVerdicts:
         ]
 
     def test_nothing_may_be_left_unanswered(self) -> None:
-        bad = Round(900, 4000, seen(_200=9, _503=9, unanswered=2), 900)
+        bad = Round(900, 4000, seen(_200=9, _503=9, unanswered=2), 900, 0.5)
         assert list(overload.wrongs("it", [bad])) == ["it: {'unanswered': 2}"]
 
     def test_what_was_not_overloaded_shows_nothing(self) -> None:
-        idle = Round(900, 4000, seen(_200=9), 900)
+        idle = Round(900, 4000, seen(_200=9), 900, 0.5)
         assert list(overload.wrongs("it", [idle])) == ["it: it was not overloaded"]
 
     def test_a_server_has_to_end_well_and_in_time(self) -> None:
