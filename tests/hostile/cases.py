@@ -7,6 +7,7 @@ import random
 import zlib
 from collections.abc import Iterator
 
+from tests.hostile.calls import calls
 from tests.hostile.uploads import uploads
 from tests.hostile.wire import CLOSED, Case, case, chunked, head, post
 
@@ -18,7 +19,6 @@ LIMITS = {
     "chunks": 100,
 }
 REQUEST_SIZE = 10_000
-PARTS = 100
 
 
 def request_lines() -> Iterator[Case]:
@@ -315,4 +315,5 @@ CASES = [
     *paths(),
     *floods(),
     *uploads(),
+    *calls(),
 ]

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
 
+from tests.hostile.calls import CALLS
 from tests.hostile.cases import CASES, LIMITS, REQUEST_SIZE
 from tests.memory import MemoryModel
 from tests.pool import SteppedThreads
@@ -61,7 +62,7 @@ class Victim:
         loaded = Deferred.fromCoroutine(servable.load())
         self.threads.finish()
         assert loaded.called
-        limits = CallLimits(request_size=REQUEST_SIZE)
+        limits = CallLimits(request_size=REQUEST_SIZE, **CALLS)
         dialect = Dialect(servable, None, limits, self.clock)
         root = Root(Api(dialect.router()), CORS_HEADERS, PREFLIGHT_HEADERS)
         door = DoorLimits(**LIMITS)

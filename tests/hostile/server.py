@@ -14,7 +14,8 @@ from twisted.internet import reactor as global_reactor
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from tests.hostile.cases import LIMITS, PARTS, REQUEST_SIZE
+from tests.hostile.calls import CALLS
+from tests.hostile.cases import LIMITS, REQUEST_SIZE
 from tests.memory import MemoryModel
 from txinfer import CallLimits, InferenceService
 from txinfer.limits import DoorLimits
@@ -49,7 +50,7 @@ class Gauges(Resource):
 
 def main(folder: str) -> None:
     """Serve until the process is ended."""
-    calls = CallLimits(request_size=REQUEST_SIZE, multipart_parts=PARTS)
+    calls = CallLimits(request_size=REQUEST_SIZE, **CALLS)
     door = DoorLimits(**LIMITS)
     service = InferenceService(
         "memory", load=MemoryModel, limits=calls, static_path=folder, reactor=reactor
