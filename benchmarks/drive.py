@@ -103,7 +103,7 @@ def drive(
         file.write(load.body)
         file.flush()
         url = f"http://127.0.0.1:{server.port}{server.path}"
-        arguments = [file.name, load.wire.media_type]
+        arguments = [file.name, load.wire.media_type, load.wire.accept]
         if pause:
             arguments.append(str(pause))
         wrk(url, arguments, connections, WARM_UP)

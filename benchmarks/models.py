@@ -128,8 +128,16 @@ def _steps_a_ms(tf: Any) -> int:
 
 
 def _mlp(tf: Any) -> tuple[Any, Any, list[Any]]:
+    return _dense(tf, 784, 512, 256, 10)
+
+
+def _large(tf: Any) -> tuple[Any, Any, list[Any]]:
+    """100 MiB of weights, for what they take in memory."""
+    return _dense(tf, 2560, 2560, 2560, 2560, 2560)
+
+
+def _dense(tf: Any, *sizes: int) -> tuple[Any, Any, list[Any]]:
     random = np.random.default_rng(1)
-    sizes = (784, 512, 256, 10)
     module = tf.Module()
     module.layers = [
         (
@@ -145,8 +153,8 @@ def _mlp(tf: Any) -> tuple[Any, Any, list[Any]]:
         kernel, bias = module.layers[-1]
         return {"y": x @ kernel + bias}
 
-    spec = tf.TensorSpec([None, 784], tf.float32, "x")
-    inputs = [random.random(784, dtype="float32") for _ in range(CASES)]
+    spec = tf.TensorSpec([None, sizes[0]], tf.float32, "x")
+    inputs = [random.random(sizes[0], dtype="float32") for _ in range(CASES)]
     return module, tf.function(run, [spec]), inputs
 
 
@@ -229,6 +237,7 @@ BUILDERS: dict[str, Callable[[Any], tuple[Any, Any, list[Any]]]] = {
     "two": _tiny,
     "many": _tiny,
     "long": _long,
+    "large": _large,
 }
 
 #: Signatures besides the default one, which do the same.

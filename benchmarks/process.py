@@ -88,10 +88,12 @@ class Server:
                 why = self.ask(request)
             except (OSError, http.client.HTTPException) as error:
                 why = str(error)
-            if why is None:
-                return time.monotonic() - self.started
-            if why.startswith("4"):
-                break
+            else:
+                if why is None:
+                    return time.monotonic() - self.started
+                # 503: it is still loading.
+                if not why.startswith("503"):
+                    break
             time.sleep(0.02)
         raise NotServing(f"{self.name}: {why}")
 

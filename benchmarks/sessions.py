@@ -55,7 +55,7 @@ def _cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def ways(name: str) -> dict[str, Callable[[Any], object]]:
+def ways(name: str, intra_threads: int) -> dict[str, Callable[[Any], object]]:
     """What runs an array of rows, by what it is."""
     import tensorflow as tf
 
@@ -68,7 +68,7 @@ def ways(name: str) -> dict[str, Callable[[Any], object]]:
     found: dict[str, Callable[[Any], object]] = {
         "TensorFlow's function": lambda rows: function(x=tf.constant(rows))["y"].numpy()
     }
-    policy = SessionPolicy()
+    policy = SessionPolicy(intra_threads)
     for what, most in (("variables", 0), ("constants", policy.most_frozen)):
         opened = from_checkpoint(path(name), ["serve"], session_config(policy), most)
         found[f"{what}, pool"] = opened.runner("serving_default", False)
@@ -76,21 +76,21 @@ def ways(name: str) -> dict[str, Callable[[Any], object]]:
     return found
 
 
-def measure(name: str, sizes: Sequence[int], turns: int) -> list[list[str]]:
+def measure(name: str, chosen: argparse.Namespace) -> list[list[str]]:
     """The lines of the table for a model."""
     inputs: list[Any] = [x for x, _ in cases(name)]
     if inputs[0].dtype == np.uint8:
         inputs = [x.tobytes() for x in inputs]
     dtype = object if isinstance(inputs[0], bytes) else None
-    candidates = ways(name)
+    candidates = ways(name, chosen.intra_threads)
     lines = []
-    for size in sizes:
+    for size in chosen.rows:
         rows = np.array([inputs[i % len(inputs)] for i in range(size)], dtype)
         spent = {way: Spent() for way in candidates}
         for run in candidates.values():
             # The first run of a size prepares memory, or more.
             run(rows)
-        for way in [*candidates] * turns:
+        for way in [*candidates] * chosen.turns:
             spent[way].take_turn(candidates[way], rows)
         lines += [_line(name, way, size, it) for way, it in spent.items()]
     return lines
@@ -116,15 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("-w", "--models", type=among(MODELS), default=["tiny", "mlp", "tensor"])
     add("-n", "--rows", type=numbers, default=[1, 8, 32])
     add("-t", "--turns", type=int, default=6, help="of each way, a tenth of a second")
+    add("--intra-threads", type=int, default=0, help="within an op; 0 for all")
     add("--no-onednn", action="store_true", help="with TensorFlow's own kernels")
     chosen = parser.parse_args(arguments)
     # Both are read by the import of TensorFlow.
     os.environ.update(QUIET, TF_ENABLE_ONEDNN_OPTS=str(int(not chosen.no_onednn)))
-    lines = [
-        line
-        for name in chosen.models
-        for line in measure(name, chosen.rows, chosen.turns)
-    ]
+    lines = [line for name in chosen.models for line in measure(name, chosen)]
     kernels = "its own kernels" if chosen.no_onednn else "oneDNN"
     print(f"{circumstances(PACKAGES)}, {kernels}\n\n{table(HEADS, lines)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Iterable, Sequence
@@ -56,11 +57,14 @@ def row(
 
 
 def ratio(ours: Sequence[Reading], theirs: Sequence[Reading]) -> float:
-    """How many times a peer's throughput ours is, by neighbours in time."""
-    return geometric_mean(
-        mine.rate / max(other.rate, 1e-9)
-        for mine, other in zip(ours, theirs, strict=True)
-    )
+    """How many times a peer's throughput ours is, by neighbours in time.
+
+    Not a number if the peer answered nothing in one of the runs.
+    """
+    pairs = list(zip(ours, theirs, strict=True))
+    if not all(other.rate for _, other in pairs):
+        return math.nan
+    return geometric_mean(mine.rate / other.rate for mine, other in pairs)
 
 
 def circumstances(packages: Iterable[str]) -> str:

@@ -26,6 +26,11 @@ class Wire:
     media_type: str
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes], Any]
+    accept: str = attrs.field()
+
+    @accept.default
+    def _same(self) -> str:
+        return self.media_type
 
 
 @attrs.frozen
@@ -53,9 +58,8 @@ class Request:
     expected: Any
 
     def headers(self) -> dict[str, str]:
-        """What goes with the body; the answer is asked for in the same form."""
-        kind = self.wire.media_type
-        return {"Content-Type": kind, "Accept": kind}
+        """What goes with the body."""
+        return {"Content-Type": self.wire.media_type, "Accept": self.wire.accept}
 
     def why_wrong(self, status: int, answer: bytes) -> str | None:
         """What is wrong with an answer, in words; None if it is right."""
@@ -112,12 +116,20 @@ def _from_msgpack(answer: bytes) -> Any:
 JSON = Wire("application/json", _json_row, _from_json)
 FILE = Wire("application/json", _json_file, _from_json)
 NPY = Wire("application/x-npy", _npy, _from_npy)
+# A raw body is one example, and so is its answer.
+RAW = Wire(
+    "image/jpeg",
+    lambda x: bytes(x.tobytes()),
+    lambda answer: json.loads(answer)["y"],
+    "application/json",
+)
 MSGPACK = Wire("application/msgpack", _msgpack, _from_msgpack)
 
 WORKLOADS = {
     "tiny": Workload("tiny", "tiny", JSON),
     "mlp": Workload("mlp", "mlp", JSON),
     "image": Workload("image", "image", FILE),
+    "image-raw": Workload("image-raw", "image", RAW),
     "tensor": Workload("tensor", "tensor", JSON),
     "tensor-npy": Workload("tensor-npy", "tensor", NPY),
 }
@@ -128,4 +140,7 @@ BUSY = Workload("busy", "busy", JSON)
 STALLING = Workload("stalling", "stalling", JSON)
 
 #: What a peer is sent instead, where it does not know the form.
-INSTEAD = {"tensor-npy": Workload("tensor-msgpack", "tensor", MSGPACK)}
+INSTEAD = {
+    "tensor-npy": Workload("tensor-msgpack", "tensor", MSGPACK),
+    "image-raw": WORKLOADS["image"],
+}

@@ -7,7 +7,7 @@ function init(args)
   wrk.method = "POST"
   wrk.body = file:read("*a")
   wrk.headers["Content-Type"] = args[2]
-  wrk.headers["Accept"] = args[2]
+  wrk.headers["Accept"] = args[3]
   file:close()
   if args[3] then
     -- wrk looks whether there is such a function.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
 import struct
 from pathlib import Path
@@ -16,7 +17,7 @@ from benchmarks import limit, models, ours, run
 from benchmarks.drive import Reading, drive
 from benchmarks.process import NotServing
 from benchmarks.table import HEADS, circumstances, ratio, row, table
-from benchmarks.workloads import FILE, JSON, MSGPACK, NPY, WORKLOADS, Request
+from benchmarks.workloads import FILE, JSON, MSGPACK, NPY, RAW, WORKLOADS, Request
 
 
 def reading(rate: float, rows: float | None = None) -> Reading:
@@ -41,6 +42,15 @@ class TestRequests:
     def test_a_file_is_in_base64(self) -> None:
         file = np.frombuffer(b"abc", np.uint8)
         assert json.loads(FILE.encode(file)) == {"x": [{"b64": "YWJj"}]}
+
+    def test_a_raw_file_is_sent_as_it_is_and_answered_in_json(self) -> None:
+        file = np.frombuffer(b"abc", np.uint8)
+        request = Request(RAW, RAW.encode(file), self.x)
+        assert request.body == b"abc"
+        assert request.headers() == {
+            "Content-Type": "image/jpeg",
+            "Accept": "application/json",
+        }
 
     def test_npy_is_numpy_s(self) -> None:
         assert np.load(io.BytesIO(NPY.encode(self.x))).tolist() == [self.x.tolist()]
@@ -106,6 +116,9 @@ class TestTable:
 
     def test_ratios_are_of_neighbours(self) -> None:
         assert ratio([reading(10), reading(40)], [reading(5), reading(5)]) == 4
+
+    def test_there_is_no_ratio_to_a_peer_that_answers_nothing(self) -> None:
+        assert math.isnan(ratio([reading(10)], [reading(0)]))
 
     def test_circumstances_name_the_versions(self) -> None:
         assert f"numpy {np.__version__}" in circumstances(["numpy"])
