@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+import numpy as np
 from twisted.internet import reactor as global_reactor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
@@ -27,7 +28,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.gates import PATIENCE, Gate
-from tests.memory import MemoryModel
+from tests.memory import MemoryModel, affine, spec
 from tests.test_fetch import self_signed
 from txinfer import BatchPolicy, InferenceService, QueueLimits
 from txinfer.accesslog import AccessLog, access_log
@@ -37,10 +38,25 @@ from txinfer.keys import parse_keys
 from txinfer.limits import ClientLimits, DoorLimits, RunLimits
 from txinfer.server import DEFAULT_DOOR, CannotListen, Server, place
 from txinfer.sockets import UNSENT
+from txinfer.tensors import Signature, Tensors
 
 reactor: Any = global_reactor
 
 LOCAL = "tcp:0:interface=127.0.0.1"
+
+
+#: Values of a large answer, four bytes each: more than sockets hold.
+WIDTH = 500_000
+
+
+def wide() -> MemoryModel:
+    """A model of large answers."""
+    signature = Signature({"x": spec()}, {"y": spec("float32", (None, None))})
+
+    def run(tensors: Tensors) -> Tensors:
+        return {"y": np.repeat(affine(tensors)["y"][:, None], WIDTH, axis=1)}
+
+    return MemoryModel({"serving_default": signature}, {"serving_default": run})
 
 
 class StopCounter:
@@ -77,10 +93,11 @@ class Client(Protocol):
     async def answer(self) -> tuple[int, bytes, Any]:
         """Status, head and JSON value of the next answer, once it is whole."""
         await until(lambda: b"\r\n\r\n" in self.received)
-        head, _, rest = self.received.partition(b"\r\n\r\n")
+        head = self.received.partition(b"\r\n\r\n")[0]
         fields = dict(line.lower().split(b": ") for line in head.split(b"\r\n")[1:])
         length = int(fields[b"content-length"])
         await until(lambda: len(self.received) - len(head) - 4 >= length)
+        rest = self.received[len(head) + 4 :]
         body, self.received = rest[:length], rest[length:]
         return int(head.split()[1]), head, json.loads(body)
 
@@ -202,6 +219,33 @@ class ListeningTests(ServerCase):
             self.assertEqual(answer, (200, {"y": [2.0 * n + 1 for n in numbers]}))
         client.send("POST", value="x" * server.inference.limits.request_size)
         self.assertEqual((await client.answer())[0], 413)
+
+    async def test_a_large_answer_waits_for_a_client_that_does_not_read(self) -> None:
+        certificate = self_signed()
+        pem = Path(self.folder, "pem")
+        pem.write_bytes(certificate.dumpPEM())
+        path = os.path.join(self.folder, "a socket")
+        tls = f"ssl:0:interface=127.0.0.1:privateKey={pem}"
+        server = await self.ready(self.server(tls, LOCAL, f"unix:{path}", load=wide))
+        trusting = optionsForClientTLS("localhost", certificate)
+        where = clientFromString(reactor, f"tcp:127.0.0.1:{number_of(server)}")
+        for client in (
+            await self.connect(wrapClientTLS(trusting, where)),
+            await self.client(server, 1),
+            await self.connect(f"unix:{path}"),
+        ):
+            wire = cast(Any, client.transport)
+            client.send("POST", value={"x": [1]})
+            # The head; and then it does not read on.
+            await until(partial(getattr, client, "received"))
+            wire.pauseProducing()
+            await until(lambda: server._site.unsent > WIDTH)
+            bystander = await self.client(server, 1)
+            self.assertEqual((await bystander.ask("GET"))[0], 200)
+            wire.resumeProducing()
+            status, _, value = await client.answer()
+            self.assertEqual((status, value), (200, {"y": [[3.0] * WIDTH]}))
+            self.assertEqual((server._site.unsent, server._site.held), (0, 0))
 
     async def test_behind_a_proxy_that_says_so_first_clients_are_told_apart(
         self,
