@@ -80,7 +80,7 @@ class RemoteTests(ServiceCase):
         await service.when_ready()
         self.assertEqual(len(os.listdir(self.scratch)), 1)
         store.pipe_file("/digits/4/saved_model.pb", PB)
-        (watcher,) = service._current()._watchers
+        (watcher,) = service._current().watchers.values()
         await watcher.look()
         await watcher.look()
         await until(lambda: len(service.listing()[0]["versions"]) == 1)

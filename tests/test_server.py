@@ -86,7 +86,8 @@ class Client(Protocol):
 
     def send(self, method: str, path: str = "/", value: object = None) -> None:
         body = b"" if value is None else json.dumps(value).encode()
-        head = f"{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}"
+        host = f"localhost\r\nContent-Length: {len(body)}"
+        head = f"{method} {path} HTTP/1.1\r\nHost: {host}"
         assert self.transport is not None
         self.transport.write(f"{head}\r\n\r\n".encode() + body)
 
@@ -101,8 +102,10 @@ class Client(Protocol):
         body, self.received = rest[:length], rest[length:]
         return int(head.split()[1]), head, json.loads(body)
 
-    async def ask(self, method: str, value: object = None) -> tuple[int, Any]:
-        self.send(method, value=value)
+    async def ask(
+        self, method: str, value: object = None, path: str = "/"
+    ) -> tuple[int, Any]:
+        self.send(method, path, value)
         status, _, answer = await self.answer()
         return status, answer
 
@@ -142,6 +145,7 @@ class ServerCase(TestCase):
         load: Callable[[], IModel] = MemoryModel,
         access_log: AccessLog | None = None,
         door: DoorLimits = DEFAULT_DOOR,
+        admin: str | None = None,
         **options: Any,
     ) -> Server:
         inference = InferenceService("a model", load=load, reactor=reactor, **options)
@@ -152,6 +156,7 @@ class ServerCase(TestCase):
             door,
             access_log=access_log,
             at_exit=self.at_exit.append,
+            admin=admin,
         )
         server.log = Logger("server", observer=cast(Any, self.events.append))
         return server
@@ -300,6 +305,21 @@ class ListeningTests(ServerCase):
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if option is not None:
             self.assertEqual(port.socket.getsockopt(socket.IPPROTO_TCP, option), UNSENT)
+
+    async def test_models_are_managed_at_a_port_of_its_own(self) -> None:
+        server = await self.ready(self.server(admin=LOCAL))
+        public, admin = await self.client(server), await self.client(server, 1)
+        self.assertIn("Models are managed at", self.told()[0])
+        status, models = await admin.ask("GET", path="/models")
+        self.assertEqual((status, models[0]["path"]), (200, "a model"))
+        self.assertEqual((await admin.ask("GET", path="/"))[0], 404)
+        self.assertNotIn("path", (await public.ask("GET", path="/models"))[1][0])
+        await server.stopService()
+        await until(lambda: admin.lost)
+
+    async def test_no_port_manages_models_if_nobody_says_so(self) -> None:
+        server = await self.ready(self.server())
+        self.assertEqual(len(server._ports), 1)
 
     def test_a_port_in_use_ends_the_process_with_one_line(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:

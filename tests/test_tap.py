@@ -79,6 +79,7 @@ def test_the_defaults(model: str) -> None:
         "config": None,
         "batch_size": 32,
         "pad_batches": None,
+        "admin_port": None,
         "session_threads": 1,
         "intra_threads": 0,
         "inter_threads": 0,

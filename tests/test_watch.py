@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Coroutine, Hashable
 from typing import Any
 
 import attrs
@@ -18,7 +18,7 @@ from tests.deferreds import reason, result
 from tests.memory import MemoryModel
 from tests.pool import SteppedThreads
 from txinfer.collector import Collector
-from txinfer.errors import InvalidModel, Unavailable
+from txinfer.errors import InvalidModel, Unavailable, UnknownVersion
 from txinfer.interfaces import IModel
 from txinfer.loader import Loader
 from txinfer.observe import IObserver, Labels, NullObserver
@@ -52,6 +52,7 @@ class MemorySource:
         self.error: Exception | None = None
         self.inspected: list[int] = []
         self.stopped = self.cleared = False
+        self.refreshed = 0
 
     def numbers(self) -> Deferred[Collection[int]]:
         if self.error is not None:
@@ -68,6 +69,10 @@ class MemorySource:
             return disk.model
 
         return succeed(Found(f"m/{number}", disk.mark, load, disk.unfinished))
+
+    def refresh(self) -> Deferred[None]:
+        self.refreshed += 1
+        return succeed(None)
 
     def stop(self) -> None:
         self.stopped = True
@@ -487,6 +492,145 @@ def test_a_search_that_fails_changes_nothing_and_is_told_once() -> None:
     assert bench.answer() == 4
 
 
+# By hand
+
+
+def by_hand(bench: Bench, doing: Coroutine[Any, Any, None]) -> Deferred[None]:
+    """Let something be done; what begins in the loaders' threads is done too."""
+    done = Deferred.fromCoroutine(doing)
+    bench.loaders.finish()
+    return done
+
+
+def test_a_version_can_be_loaded_whatever_the_policy_says() -> None:
+    bench = started(1, 3)
+    assert by_hand(bench, bench.watcher.load(1)).called
+    assert bench.available == {1, 3}
+    bench.poll(3)
+    assert bench.available == {1, 3}
+    bench.add(4)
+    bench.poll(2)
+    assert bench.available == {1, 4}
+
+
+def test_a_version_is_loaded_by_hand_without_waiting_for_its_files() -> None:
+    bench = started(3)
+    bench.add(4)
+    assert by_hand(bench, bench.watcher.load(4)).called
+    assert bench.answer() == 4
+
+
+@pytest.mark.parametrize(
+    ("disk", "why"),
+    [
+        ({"error": InvalidModel("m/4: broken")}, "m/4: broken"),
+        ({"unfinished": "variables.index is missing"}, "variables.index is missing"),
+        (None, "there is no version 4"),
+    ],
+)
+def test_a_version_that_cannot_be_loaded_by_hand_says_why(
+    disk: dict[str, Any] | None, why: str
+) -> None:
+    bench = started(3)
+    if disk is not None:
+        bench.add(4, **disk)
+    assert str(reason(by_hand(bench, bench.watcher.load(4)))) == why
+    assert bench.available == {3}
+    bench.poll(2)
+    assert bench.available == {3}
+
+
+def test_what_was_refused_is_tried_again_by_hand() -> None:
+    bench = started(3)
+    bench.add(4, broken())
+    bench.poll(2)
+    bench.add(4)
+    assert by_hand(bench, bench.watcher.load(4)).called
+    assert bench.available == {4}
+    assert bench.versions.failures == {}
+
+
+def test_unloading_the_newest_brings_back_the_one_before() -> None:
+    bench = started(3, 4)
+    call = bench.call()
+    unloaded = by_hand(bench, bench.watcher.unload(4))
+    assert bench.available == {3}
+    assert not unloaded.called
+    bench.sessions.finish()
+    bench.loaders.finish()
+    assert result(call) == 4
+    assert unloaded.called
+    bench.poll(3)
+    assert bench.available == {3}
+    assert by_hand(bench, bench.watcher.load(4)).called
+    assert bench.available == {4}
+
+
+def test_the_last_version_can_be_unloaded_by_hand() -> None:
+    bench = started(3)
+    assert by_hand(bench, bench.watcher.unload(3)).called
+    assert bench.available == set()
+    with pytest.raises(Unavailable):
+        bench.versions.lease("serving_default")
+    bench.poll(2)
+    assert bench.available == set()
+    bench.add(4)
+    bench.poll(2)
+    assert bench.answer() == 4
+
+
+def test_reloading_replaces_what_is_loaded() -> None:
+    bench = started(3, 4, policy=ALL)
+    old = dict(bench.models)
+    bench.add(3)
+    bench.add(4)
+    assert by_hand(bench, bench.watcher.reload()).called
+    assert bench.source.refreshed == 1
+    assert [old[n].closed for n in (3, 4)] == [1, 1]
+    assert [bench.models[n].closed for n in (3, 4)] == [0, 0]
+    assert bench.available == {3, 4}
+
+
+def test_reloading_one_leaves_the_others_alone() -> None:
+    bench = started(3, 4, policy=ALL)
+    old = dict(bench.models)
+    bench.add(4)
+    assert by_hand(bench, bench.watcher.reload(4)).called
+    assert [old[n].closed for n in (3, 4)] == [0, 1]
+
+
+def test_what_cannot_be_reloaded_stays_as_it_was() -> None:
+    bench = started(3)
+    bench.add(3, InvalidModel("m/3: broken"))
+    assert str(reason(by_hand(bench, bench.watcher.reload()))) == "m/3: broken"
+    assert bench.answer() == 3
+    assert bench.models[3].closed == 0
+    # It is tried once more by whoever asks.
+    bench.add(3)
+    assert by_hand(bench, bench.watcher.reload()).called
+    assert bench.versions.failures == {}
+
+
+def test_a_label_keeps_its_version_until_it_is_moved() -> None:
+    bench = started(3)
+    assert by_hand(bench, bench.watcher.label("stable", 3)).called
+    bench.add(4)
+    bench.poll(2)
+    assert bench.available == {3, 4}
+    assert by_hand(bench, bench.watcher.label("stable", 4)).called
+    assert bench.available == {4}
+    assert bench.versions.label("stable").number == 4
+    assert by_hand(bench, bench.watcher.label("stable", None)).called
+    assert bench.versions.labels == {}
+
+
+def test_a_label_is_only_for_what_is_served() -> None:
+    bench = started(3)
+    error = reason(by_hand(bench, bench.watcher.label("stable", 9)))
+    assert isinstance(error, UnknownVersion)
+    assert bench.versions.labels == {}
+
+
 # The end
 
 
@@ -504,6 +648,7 @@ def test_stopping_ends_every_version_when_its_calls_are_answered() -> None:
     assert [bench.models[n].closed for n in (3, 4)] == [1, 1]
     assert bench.source.stopped
     assert bench.source.cleared
+    assert bench.collector.close().called
     assert not bench.clock.getDelayedCalls()
 
 

@@ -68,6 +68,10 @@ class Bucket:
         """See :class:`~txinfer.sources.ISource`."""
         return self._threads.run(self._inspect, self._folders[number])
 
+    def refresh(self) -> Deferred[None]:
+        """See :class:`~txinfer.sources.ISource`: nothing is remembered."""
+        return succeed(None)
+
     def stop(self) -> None:
         """See :class:`~txinfer.sources.ISource`."""
         for transfer in self._transfers:

@@ -126,11 +126,12 @@ def _models(value: object) -> dict[str, ModelSpec]:
     models = {}
     for name, table in _table(value).items():
         parsed = _named(name, parse_name, name)
-        models[parsed] = _named(name, _model, table)
+        models[parsed] = _named(name, parse_model, table)
     return models
 
 
-def _model(value: object) -> ModelSpec:
+def parse_model(value: object) -> ModelSpec:
+    """A model from its table: InvalidConfig, or ValueError, if it is none."""
     table = _table(value)
     for key in table:
         if key not in MODEL_KEYS:

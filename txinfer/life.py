@@ -16,10 +16,11 @@ from twisted.python.failure import Failure
 
 from .admission import NO_SLOT
 from .collector import Collector
-from .errors import FetchFailed, InvalidModel
+from .errors import FetchFailed, InvalidModel, Unavailable
 from .fetch import Fetcher, FetchPolicy
 from .held import Held
 from .loader import Loader
+from .models import CLOSING
 from .observe import NOBODY, IObserver
 from .origin import source_of
 from .places import MODEL_SIZE
@@ -79,26 +80,24 @@ class Life:
         self._loader = Loader(
             self._loaders, self.collector, reactor, observer, pad_batches
         )
-        self._watchers = [
-            VersionWatcher(
-                Versions(name, dict(spec.labels)),
-                source_of(spec, load, self._loaders, reactor, model_size),
-                spec.versions,
-                self._loader,
-                reactor,
-                poll_seconds,
-            )
-            for name, spec in models.items()
-        ]
-        self.registry = Registry(it.versions for it in self._watchers)
+        self._load = load
+        self._model_size = model_size
+        self._poll_seconds = poll_seconds
+        self.specs = dict(models)
+        self.watchers = {name: self._watch(name, it) for name, it in models.items()}
+        self.registry = Registry(it.versions for it in self.watchers.values())
         self._outcome: Failure | Literal["loaded"] | None = None
         self._waiting: list[Deferred[None]] = []
+        self._ending = False
+        self._leaving: list[VersionWatcher] = []
+        self._named = set(models)
 
     def begin(self) -> None:
         """Begin to load the models."""
         self._threads.start()
         self._loaders.start()
-        starts = [Deferred.fromCoroutine(it.start()) for it in self._watchers]
+        watchers = self.watchers.values()
+        starts = [Deferred.fromCoroutine(it.start()) for it in watchers]
         DeferredList(starts, consumeErrors=True).addCallback(self._settle)
 
     def when_ready(self) -> Deferred[None]:
@@ -114,7 +113,9 @@ class Life:
         """See :class:`~txinfer.interfaces.IStatus`."""
         if self._outcome is None:
             return ["a model is still loading"]
-        idle = [it.name for it in self.registry if not it.available]
+        # Those that are added later on keep nobody from calling the others.
+        named = [it for it in self.registry if it.name in self._named]
+        idle = [it.name for it in named if not it.available]
         if idle:
             return [f"no version of model '{name}' is loaded" for name in idle]
         if not self.collector.slots_left:
@@ -141,7 +142,9 @@ class Life:
         What a run hangs in is not freed.
         """
         self.limit()
-        await gatherResults(Deferred.fromCoroutine(it.stop()) for it in self._watchers)
+        watchers = [*self.watchers.values(), *self._leaving]
+        self._ending = True
+        await gatherResults(Deferred.fromCoroutine(it.stop()) for it in watchers)
         await self.collector.close()
         if self._fetcher is not None:
             self._fetcher.close()
@@ -149,6 +152,57 @@ class Life:
         self._threads.stop()
         if self._limit is not None and self._limit.active():
             self._limit.cancel()
+
+    # Models that come and go
+
+    async def add(self, name: str, spec: ModelSpec) -> None:
+        """Load one more model, and serve it.
+
+        Raises:
+            KeyError: there is one of that name.
+            InvalidModel: it cannot be served; it is then not there.
+            ValueError: its URL makes no sense.
+            Unavailable: the service stops.
+        """
+        if self._ending:
+            raise Unavailable(CLOSING)
+        watcher = self._watch(name, spec)
+        self.registry.add(watcher.versions)
+        self.watchers[name] = watcher
+        self.specs[name] = spec
+        try:
+            await watcher.start()
+        except BaseException:
+            await self.remove(name)
+            raise
+
+    async def remove(self, name: str) -> None:
+        """Serve a model no more. Returns when its calls are answered.
+
+        Raises:
+            UnknownModel: there is none of that name.
+        """
+        watcher = self.watcher(name)
+        del self.watchers[name], self.specs[name]
+        self.registry.remove(name)
+        self._leaving.append(watcher)
+        await watcher.stop()
+        self._leaving.remove(watcher)
+
+    def watcher(self, name: str) -> VersionWatcher:
+        """What keeps a model; UnknownModel if there is none of that name."""
+        self.registry.versions(name)
+        return self.watchers[name]
+
+    def _watch(self, name: str, spec: ModelSpec) -> VersionWatcher:
+        return VersionWatcher(
+            Versions(name, dict(spec.labels)),
+            source_of(spec, self._load, self._loaders, self._reactor, self._model_size),
+            spec.versions,
+            self._loader,
+            self._reactor,
+            self._poll_seconds,
+        )
 
     def _settle(self, results: Sequence[tuple[bool, object]]) -> None:
         """Every model has been tried. One failure is told; the others are logged,

@@ -166,6 +166,16 @@ class Registry:
     def __iter__(self) -> Iterator[Versions]:
         return iter(list(self._models.values()))
 
+    def add(self, versions: Versions) -> None:
+        """Have a model called; KeyError if another is called so."""
+        if versions.name in self._models:
+            raise KeyError(versions.name)
+        self._models[versions.name] = versions
+
+    def remove(self, model: str) -> None:
+        """Have a model called no more."""
+        del self._models[model]
+
     def at(
         self,
         model: str | None = None,

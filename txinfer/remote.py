@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -70,7 +70,7 @@ class Archive:
         self._load = load
         self._threads = threads
         self._clock = clock
-        self._place: str | None = None
+        self._places: list[str] = []
         self._folder: Folder | None = None
         self._coming: Deferred[Any] | None = None
         self._transfer = transfer
@@ -84,6 +84,10 @@ class Archive:
         assert self._folder is not None
         return self._folder.inspect(number)
 
+    def refresh(self) -> Deferred[None]:
+        """Fetch it again; if that fails all is as it was."""
+        return Deferred.fromCoroutine(self._refresh())
+
     def stop(self) -> None:
         """See :class:`~txinfer.sources.ISource`."""
         self._transfer.stopped = True
@@ -92,13 +96,23 @@ class Archive:
 
     def clear(self) -> Deferred[None]:
         """See :class:`~txinfer.sources.ISource`."""
-        place, self._place, self._folder = self._place, None, None
-        return succeed(None) if place is None else self._threads.run(remove, place)
+        self._folder = None
+        return Deferred.fromCoroutine(self._keep(0))
 
     async def _numbers(self) -> Collection[int]:
         if self._folder is None:
             self._folder = await self._have()
         return await self._folder.numbers()
+
+    async def _refresh(self) -> None:
+        # What is loaded is from the last one.
+        await self._keep(1)
+        self._folder = await self._have()
+
+    async def _keep(self, count: int) -> None:
+        """Remove all that was unpacked but the newest."""
+        while len(self._places) > count:
+            await self._threads.run(remove, self._places.pop(0))
 
     async def _have(self) -> Folder:
         """The folder that it is unpacked into.
@@ -106,12 +120,14 @@ class Archive:
         Raises:
             InvalidModel: it cannot be had, or is not what it should be.
         """
-        self._place = place = await self._threads.run(tempfile.mkdtemp, "", "txinfer-")
+        self._transfer.done = 0
+        place = await self._threads.run(tempfile.mkdtemp, "", "txinfer-")
         try:
             model = await self._bring_into(place)
         except (Failed, TooMuch, Refused, OSError, CancelledError) as error:
-            await self.clear()
+            await self._threads.run(remove, place)
             raise layout.invalid(self._name, str(error) or "stopped") from error
+        self._places.append(place)
         return Folder(model, self._tags, self._load, self._threads)
 
     async def _bring_into(self, place: str) -> str:

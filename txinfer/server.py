@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .accesslog import AccessLog
+from .admin import BODY_SIZE
 from .describe import lines
 from .errors import InvalidModel
 from .http import BoundedChannel
@@ -67,6 +68,8 @@ class Server(Service):
         door: what the HTTP channel takes.
         access_log: takes note of each request; None for nobody.
         at_exit: has a function called when the process ends.
+        admin: where models are managed, a Twisted endpoint description; None for
+            nowhere.
     """
 
     log = Logger()
@@ -79,6 +82,7 @@ class Server(Service):
         door: DoorLimits = DEFAULT_DOOR,
         access_log: AccessLog | None = None,
         at_exit: Callable[[Callable[[], None]], object] = atexit.register,
+        admin: str | None = None,
     ) -> None:
         self.inference = inference
         self._endpoints = endpoints
@@ -87,6 +91,10 @@ class Server(Service):
         self._access_log = access_log
         self._ports: list[IListeningPort] = []
         self._places: list[str] = []
+        self._admin = admin
+        self._admin_site = BoundedSite(
+            inference.admin(), body_limit=BODY_SIZE, reactor=reactor
+        )
         self._site = BoundedSite(
             inference.resource(),
             door,
@@ -111,7 +119,12 @@ class Server(Service):
         self._make_room()
         try:
             for description in self._endpoints:
-                self._listen(description)
+                self._keep(self._listen("port", description, self._site), description)
+            if self._admin is not None:
+                port = self._listen("admin_port", self._admin, self._admin_site)
+                self._ports.append(port)
+                at = place(port.getHost(), secure=False)
+                self.log.info("Models are managed at {at}", at=at)
         except BaseException:
             for port in self._ports:
                 port.stopListening()
@@ -142,6 +155,9 @@ class Server(Service):
         await self._site.drain()
         self._site.quota.close()
         await self.inference.stopService()
+        # Its requests end with what they wait for.
+        await self._admin_site.drain()
+        self._admin_site.quota.close()
         if self.inference.hangs:
             self.log.critical("Runs hang; the process ends without them")
             self._at_exit(_exit)
@@ -159,19 +175,23 @@ class Server(Service):
         if self._access_log is not None:
             self._access_log.refused(status, channel)
 
-    def _listen(self, description: str) -> None:
+    def _listen(
+        self, option: str, description: str, site: BoundedSite
+    ) -> IListeningPort:
         failures: list[Failure] = []
+        ports: list[IListeningPort] = []
         # Parsing it may read files, which twistd's --rundir may have moved away.
         maybeDeferred(serverFromString, self._reactor, description).addCallback(
-            lambda endpoint: endpoint.listen(self._site)
-        ).addCallbacks(self._keep, failures.append, callbackArgs=(description,))
+            lambda endpoint: endpoint.listen(site)
+        ).addCallbacks(ports.append, failures.append)
         for failure in failures:
             # A port number of more than 16 bits overflows.
             if not failure.check(CannotListenError, OSError, OverflowError):
                 failure.raiseException()
             raise CannotListen(
-                f"txinfer: --port {description}: {failure.getErrorMessage()}"
+                f"txinfer: --{option} {description}: {failure.getErrorMessage()}"
             )
+        return ports[0]
 
     def _make_room(self) -> None:
         """Be able to have as many connections as are to be taken, or say so."""

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from .admin import AdminRoot
 from .callers import Caller
 from .errors import FetchFailed, Unavailable
 from .fetch import FetchPolicy
@@ -27,6 +28,7 @@ from .interfaces import IFetcher, IMethod, IModel, IModels, IPredictor, IStatus
 from .keys import ApiKeys
 from .life import Life
 from .limits import CallLimits, ClientLimits
+from .manage import Manager
 from .observe import NOBODY, IObserver, Load
 from .operations import FIGURES, Operations
 from .paths import STATIC_SEGMENT, Paths
@@ -131,6 +133,7 @@ class InferenceService(Service):
         if reactor is None:
             from twisted.internet import reactor
         self.models = as_specs(path, models, tags, load)
+        self._tags = tags
         self._static_path = static_path
         pads = sorted(set(pad_batches))
         self.policy = bounded(policy or BatchPolicy(), pads)
@@ -255,6 +258,12 @@ class InferenceService(Service):
         if self._static_path is not None:
             root.putChild(STATIC_SEGMENT, StaticFiles(self._static_path))
         return root
+
+    def admin(self) -> AdminRoot:
+        """The HTTP interface of those who load and unload models. Whoever reaches it
+        can have any program run: it has no place beside :meth:`resource`.
+        """
+        return AdminRoot(Manager(self._current, self._tags))
 
     def rehearsal(self) -> Root:
         """What calls methods as :meth:`resource` does, for whoever starts the service:

@@ -72,6 +72,9 @@ class ISource(Interface):
     def inspect(number: int) -> Deferred[Found]:
         """Look at one of the versions that :meth:`numbers` gave last."""
 
+    def refresh() -> Deferred[None]:
+        """Forget what was fetched before: it may be another now."""
+
     def stop() -> None:
         """Stop what is under way; nothing is asked any more."""
 
@@ -95,6 +98,10 @@ class OneModel:
     def inspect(self, number: int) -> Deferred[Found]:
         """See :class:`ISource`."""
         return succeed(Found(self.place, None, self._load))
+
+    def refresh(self) -> Deferred[None]:
+        """See :class:`ISource`."""
+        return succeed(None)
 
     def stop(self) -> None:
         """See :class:`ISource`."""
@@ -134,6 +141,10 @@ class Folder:
     def inspect(self, number: int) -> Deferred[Found]:
         """See :class:`ISource`."""
         return self._threads.run(self._inspect, self._folders[number])
+
+    def refresh(self) -> Deferred[None]:
+        """See :class:`ISource`."""
+        return succeed(None)
 
     def stop(self) -> None:
         """See :class:`ISource`."""

@@ -47,6 +47,13 @@ class Options(ModelOptions):
     longdesc = "Serve the signatures of TensorFlow SavedModels over HTTP, as JSON."
 
     optParameters: ClassVar = [
+        [
+            "admin_port",
+            None,
+            None,
+            "Where models are managed, by everybody who can connect: a Twisted "
+            "endpoint, or the number of a TCP port on 127.0.0.1.",
+        ],
         ["batch_size", None, "32", "Largest batch, in rows."],
         [
             "pad_batches",
@@ -165,6 +172,7 @@ class Options(ModelOptions):
     def postOptions(self) -> None:
         """Turn texts into values."""
         super().postOptions()
+        self._convert("admin_port", optvalues.endpoint)
         self._convert("batch_size", optvalues.positive)
         self._convert("pad_batches", optvalues.sizes)
         self._convert("session_threads", optvalues.positive)
@@ -219,7 +227,8 @@ def makeService(
     inference = _inference(options, reactor, load_folder)
     path, form = options["access_log"], options["access_log_format"]
     log = None if path is None else access_log(path, form, reactor)
-    return Server(inference, options["port"], reactor, options["door"], log)
+    admin, door = options["admin_port"], options["door"]
+    return Server(inference, options["port"], reactor, door, log, admin=admin)
 
 
 def _inference(
@@ -238,6 +247,7 @@ def _inference(
     fetch = FetchPolicy(options["url_allow"], options["fetch"])
     return InferenceService(
         models=options["models"],
+        tags=options["tags"],
         poll_seconds=options["poll_seconds"],
         model_size=options["model_size"],
         policy=BatchPolicy(

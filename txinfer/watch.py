@@ -17,15 +17,13 @@ from twisted.python.failure import Failure
 from .errors import InvalidModel
 from .loader import Loader
 from .models import NOT_LOADED, Servable, State
+from .notes import NO_VERSION, Notes
 from .registry import Versions
 from .sources import Found, ISource
 from .specs import VersionPolicy, listed, wanted_of
 
 # A mark that no version has.
 NEVER = object()
-
-# Where the failure to find any version is remembered, among those of versions.
-NO_VERSION = -1
 
 
 class VersionWatcher:
@@ -66,10 +64,12 @@ class VersionWatcher:
         self._seen: dict[int, Hashable] = {}
         self._loaded: dict[int, Hashable] = {}
         self._refused: dict[int, Hashable] = {}
-        # What went wrong last. A Failure keeps all that the code that failed knew,
-        # models among it: only those of the first look are kept, until it is over.
-        self._whys: dict[int, str] = {}
-        self._errors: dict[int, Failure] = {}
+        self.notes = Notes(versions)
+        # What somebody has said of versions, which goes before the policy.
+        self._pinned: set[int] = set()
+        self._held: set[int] = set()
+        # Whether what is whole is loaded at once, though it may still change.
+        self._eager = False
         self._first = True
 
     async def start(self) -> None:
@@ -83,11 +83,7 @@ class VersionWatcher:
         self._first = False
         if self._poll_seconds and not self._stopping:
             self._polling.start(self._poll_seconds, now=False)
-        errors, self._errors = self._errors, {}
-        if not self.versions.available and errors:
-            errors[max(errors)].raiseException()
-        for failure in errors.values():
-            self._log_failure(failure)
+        self.notes.end_first_look()
 
     async def stop(self) -> None:
         """Load nothing more, and end all versions when their calls are answered."""
@@ -111,14 +107,92 @@ class VersionWatcher:
         What goes wrong is logged, once.
         """
         async with self._lock:
+            await self._look()
+
+    # By hand
+
+    async def load(self, number: int) -> None:
+        """Load a version, whatever the policy says, and keep it.
+
+        Raises:
+            InvalidModel: it cannot be served, or is not there.
+        """
+        async with self._lock:
+            self._held.discard(number)
+            self._pinned.add(number)
             try:
-                numbers = set(await self._source.numbers())
-            except Exception:
-                self._take_note(NO_VERSION, Failure())
-                return
-            self._note_missing(numbers)
-            await self._load_wanted(numbers)
-            self._retire_unwanted(numbers)
+                await self._force({number})
+            except InvalidModel:
+                self._pinned.discard(number)
+                raise
+
+    async def unload(self, number: int) -> None:
+        """End a version, and do not load it again; others are loaded in its place
+        if the policy says so. Returns when its calls are answered.
+        """
+        async with self._lock:
+            self._pinned.discard(number)
+            self._held.add(number)
+            await self._look_eagerly()
+        await gatherResults(self._ending)
+
+    async def reload(self, number: int | None = None) -> None:
+        """Load a version again, or all that are loaded, beside what is loaded.
+
+        Raises:
+            InvalidModel: one cannot be served; it goes on as it was.
+        """
+        async with self._lock:
+            numbers = set(self.versions.available) if number is None else {number}
+            await self._source.refresh()
+            for it in numbers:
+                self._loaded.pop(it, None)
+            await self._force(numbers)
+
+    async def label(self, label: str, number: int | None) -> None:
+        """Have a label stand for a version, or for none.
+
+        Raises:
+            UnknownVersion, Unavailable: there is no such version to be had.
+        """
+        async with self._lock:
+            if number is None:
+                self.versions.labels.pop(label, None)
+            else:
+                self.versions.version(number)
+                self.versions.labels[label] = number
+            await self._look()
+
+    async def _force(self, numbers: set[int]) -> None:
+        """Load versions now, although they may have been refused before."""
+        for number in numbers:
+            self._refused.pop(number, None)
+            self.notes.forget(number)
+        await self._look_eagerly()
+        for number in (NO_VERSION, *sorted(numbers, reverse=True)):
+            why = self.notes.why(number) or self.versions.pending.get(number)
+            if why is not None:
+                raise InvalidModel(why)
+        for number in numbers - self.versions.available.keys():
+            raise InvalidModel(f"there is no version {number}")
+
+    async def _look_eagerly(self) -> None:
+        self._eager = True
+        try:
+            await self._look()
+        finally:
+            self._eager = False
+
+    async def _look(self) -> None:
+        try:
+            numbers = set(await self._source.numbers())
+        except Exception:
+            self.notes.take(NO_VERSION, Failure())
+            return
+        self.notes.forget(NO_VERSION)
+        self._note_missing(numbers)
+        await self._load_wanted(numbers)
+        self._retire_unwanted(numbers)
 
     # In
 
@@ -139,7 +213,9 @@ class VersionWatcher:
             self.versions.refusal = NOT_LOADED
 
     def _wanted(self, numbers: Collection[int]) -> set[int]:
-        return wanted_of(numbers, self._policy, self.versions.labels)
+        free = set(numbers) - self._held
+        pinned = self._pinned & free
+        return pinned | wanted_of(free, self._policy, self.versions.labels)
 
     async def _ensure(self, number: int) -> str | None:
         """Load a version unless it is loaded, or is known not to load.
@@ -148,17 +224,18 @@ class VersionWatcher:
             Why it is not time to load it yet, if it is not.
         """
         found = await self._inspect(number)
-        if found is None or found.mark in (
-            self._loaded.get(number, NEVER),
-            self._refused.get(number, NEVER),
-        ):
+        if found is None or found.mark == self._refused.get(number, NEVER):
             return None
-        settled = self._first or self._seen.get(number, NEVER) == found.mark
+        if found.mark == self._loaded.get(number, NEVER):
+            self.notes.forget(number)
+            return None
+        quiet = self._seen.get(number, NEVER) == found.mark
+        settled = self._first or quiet or self._eager
         self._seen[number] = found.mark
         if found.unfinished is not None:
             if self._first:
                 error = InvalidModel(f"{found.place}: {found.unfinished}")
-                self._take_note(number, Failure(error))
+                self.notes.take(number, Failure(error))
             return found.unfinished
         if not settled:
             return "its files have just changed"
@@ -169,7 +246,7 @@ class VersionWatcher:
         try:
             return await self._source.inspect(number)
         except Exception:
-            self._take_note(number, Failure())
+            self.notes.take(number, Failure())
             return None
 
     async def _load(self, number: int, found: Found) -> None:
@@ -182,8 +259,7 @@ class VersionWatcher:
         except Exception:
             self._refused[number] = found.mark
             self.versions.drop(servable)
-            self.versions.failures[number] = servable.failure or NOT_LOADED
-            self._take_note(number, Failure())
+            self.notes.take(number, Failure(), servable.failure or NOT_LOADED)
             return
         finally:
             self._loading = None
@@ -191,7 +267,7 @@ class VersionWatcher:
             await servable.end()
             return
         self._loaded[number] = found.mark
-        self._whys.pop(number, None)
+        self.notes.forget(number)
         old = self.versions.publish(servable)
         if not self._first:
             self._tell("{model}: version {version} is available", number)
@@ -205,7 +281,8 @@ class VersionWatcher:
         available = self.versions.available
         kept = self._wanted(available.keys() & numbers) & available.keys()
         if not kept:
-            kept = {max(available)} if available else set()
+            left = available.keys() - self._held
+            kept = {max(left)} if left else set()
         for number in available.keys() - kept:
             self._loaded.pop(number, None)
             servable = self.versions.withdraw(number)
@@ -229,38 +306,16 @@ class VersionWatcher:
     # Told
 
     def _note_missing(self, numbers: set[int]) -> None:
-        """Forget the failures of versions that are gone, and name what is missing."""
+        """Forget what went wrong with versions that are gone; name what is missing."""
         missing = self._policy.missing(numbers)
         missing |= set(self.versions.labels.values()) - numbers
-        for number in self._whys.keys() - numbers - missing:
-            del self._whys[number]
-            self._refused.pop(number, None)
-            self.versions.failures.pop(number, None)
+        self.notes.forget_but(numbers | missing)
+        for number in self._refused.keys() - numbers:
+            del self._refused[number]
         for number in missing:
             text = f"there is no version {number}; there is: {listed(numbers)}"
-            self.versions.failures[number] = "it is not there"
-            self._take_note(number, Failure(InvalidModel(text)))
-
-    def _take_note(self, number: int, failure: Failure) -> None:
-        """Remember a failure, and log it unless it is the same as before.
-
-        Those of the first look are told by whoever waits for it, if nothing at
-        all can be served.
-        """
-        why = failure.getErrorMessage()
-        if self._first:
-            self._errors[number] = failure
-        elif self._whys.get(number) != why:
-            self._log_failure(failure)
-        self._whys[number] = why
-
-    def _log_failure(self, failure: Failure) -> None:
-        name = self.versions.name
-        if failure.check(InvalidModel):
-            why = failure.getErrorMessage()
-            self.log.error("{model}: {why}", model=name, why=why)
-        else:
-            self.log.failure("{model} could not be loaded", failure, model=name)
+            failure = Failure(InvalidModel(text))
+            self.notes.take(number, failure, "it is not there")
 
     def _tell(self, text: str, number: int) -> None:
         self.log.info(text, model=self.versions.name, version=number)
