@@ -101,6 +101,13 @@ def test_without_a_clock_the_default_is_taken_unmeasured() -> None:
     assert bench.rows == []
 
 
+def test_the_only_way_is_taken_without_a_run() -> None:
+    bench = Bench({"only": steadily(0.001)})
+    choice = bench.choose(bench.tuner())
+    assert (choice.name, choice.seconds) == ("only", {})
+    assert not bench.rows
+
+
 def test_what_is_slow_to_make_is_made_once() -> None:
     bench = Bench({"pool": steadily(1e-3), "caller": steadily(1e-6)}, making=0.5)
     assert bench.choose(bench.tuner(seconds=0.9)).name == "pool"

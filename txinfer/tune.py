@@ -96,13 +96,14 @@ class Tuner:
         """Choose a way to run a signature. Blocks.
 
         Args:
-            signature: its runs change nothing.
+            signature: if there are several ways, its runs change nothing.
             ways: what makes a runner, by name, the default first. The others
                 may be made and dropped again.
         """
         names = list(ways)
         default = names[0]
-        if self._clock is None:
+        if self._clock is None or len(names) == 1:
+            # What is not compared is not run, either: it may change something.
             return Choice(default, ways[default](), {})
         began = self._clock()
         runners = {default: ways[default]()}
