@@ -615,6 +615,17 @@ def test_a_method_of_which_nothing_is_known_is_tried(bench: Bench) -> None:
     assert answer(call) == [2]
 
 
+def test_one_slow_run_is_no_reason_to_refuse(bench: Bench) -> None:
+    work = Work()
+    first = bench.call(work, 1)
+    bench.clock.advance(9)
+    bench.finish()
+    assert answer(first) == [2]
+    call = bench.call(work, 1, deadline=10)
+    bench.finish()
+    assert answer(call) == [2]
+
+
 def test_what_was_learned_long_ago_is_tried_again(bench: Bench) -> None:
     work = known(bench, seconds=9)
     bench.clock.advance(6)

@@ -189,12 +189,13 @@ def test_a_call_that_is_known_to_take_too_long_is_refused_at_once(
     way: dict[str, str],
 ) -> None:
     bench = Bench().load()
-    first = ask(bench, {"text": ["a"]})
-    bench.clock.advance(3)
-    bench.threads.finish()
-    assert first.answer().status == 200
-    # It arrives at the second in which the first one did, by its own clock.
-    bench.web.clock.advance(3)
+    for _ in range(3):
+        before = ask(bench, {"text": ["a"]})
+        bench.clock.advance(3)
+        bench.threads.finish()
+        assert before.answer().status == 200
+        # The site has a clock of its own.
+        bench.web.clock.advance(3)
     refused = ask(bench, {"text": ["a"]}, X_Request_Timeout_Ms="2000", **way).answer()
     assert (refused.status, refused["Retry-After"]) == (503, "1")
     assert refused.error == "the deadline would pass before the answer is there"

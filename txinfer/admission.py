@@ -6,6 +6,7 @@ import math
 
 from twisted.internet.interfaces import IReactorTime
 
+from .cost import KNOWN
 from .errors import DeadlineExceeded, NoTime, Unavailable
 from .held import Held, Refusal
 from .interfaces import IRunnable
@@ -116,11 +117,14 @@ class Admission:
         return self._slots.wait() + seconds / limit + whole
 
     def _is_sure(self, method: IRunnable) -> bool:
-        """Whether the cost of a method was learned lately; now and then it is not."""
-        now = self._clock.seconds()
-        if now - method.cost.updated < TRY_AFTER:
+        """Whether the cost of a method was learned well, and lately."""
+        cost, now = method.cost, self._clock.seconds()
+        if cost.runs < KNOWN:
+            # The first run of a model may take many times what the others do.
+            return False
+        if now - cost.updated < TRY_AFTER:
             return True
-        method.cost.updated = now
+        cost.updated = now
         return False
 
 

@@ -1,8 +1,12 @@
 """Single calls in, batches out.
 
 A batch leaves at once while a session slot is free. While all slots are busy,
-calls wait, and when a run returns everything that waits and can be joined (up
-to the cap) leaves together. No timer is involved unless the policy lingers.
+calls wait, and when a run returns what waits and can be joined leaves together,
+as much of it as pays, in fair turns. Nothing waits for a timer unless the policy
+lingers.
+
+Which calls are taken is decided in :mod:`.admission`, which leave next in
+:mod:`.schedule`, and how runs are made and come back in :mod:`.slots`.
 
 Everything here runs in the reactor thread.
 """
