@@ -1,6 +1,6 @@
 -- One request, over and over; at the end a line of JSON with what came of it.
--- Arguments: the file of the body, its media type, and, if clients wait before
--- each request, for how many milliseconds.
+-- Arguments: the file of the body, its media type, that of the answer, and, if
+-- clients wait before each request, for how many milliseconds.
 
 function init(args)
   local file = assert(io.open(args[1], "rb"))
@@ -9,9 +9,9 @@ function init(args)
   wrk.headers["Content-Type"] = args[2]
   wrk.headers["Accept"] = args[3]
   file:close()
-  if args[3] then
+  if args[4] then
     -- wrk looks whether there is such a function.
-    function delay() return tonumber(args[3]) end
+    function delay() return tonumber(args[4]) end
   end
 end
 
