@@ -23,7 +23,14 @@ from txinfer.http import (
 )
 from txinfer.limits import DoorLimits
 from txinfer.quota import INTERVAL, LINES
-from txinfer.site import DRAIN_GRACE, DRAIN_LIMIT, MOST_LATE, TICK, BoundedSite
+from txinfer.site import (
+    DRAIN_GRACE,
+    DRAIN_LIMIT,
+    MOST_LATE,
+    MOST_TOLD,
+    TICK,
+    BoundedSite,
+)
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CHUNKED = {"Transfer-Encoding": "chunked"}
@@ -753,6 +760,20 @@ def test_connections_up_to_their_limit_are_taken() -> None:
     refused.hang_up()
     kept.pop().hang_up()
     assert not bench.connect().received
+
+
+def test_past_the_limit_not_many_are_told() -> None:
+    bench = limited(connections=1)
+    bench.connect()
+    refused = [bench.connect() for _ in range(MOST_TOLD)]
+    one_more = bench.connect()
+    assert one_more.wire.disconnected
+    assert not one_more.received
+    for connection in refused:
+        assert_refused(connection, 503)
+    refused[0].hang_up()
+    one_more.hang_up()
+    assert_refused(bench.connect(), 503)
 
 
 def test_connections_of_one_address_up_to_their_limit_are_taken() -> None:

@@ -97,8 +97,10 @@ class BoundedChannel(AnswerChannel):
         crowd = self.site.enter(self)
         if crowd is None:
             self._wait(Phase.IDLE, self.site.limits.idle_timeout)
-        else:
+        elif crowd:
             self.refuse(503, crowd, RETRY)
+        else:
+            self.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """Parse, or keep for later while a request is being answered."""

@@ -36,6 +36,11 @@ STUCK = 2.0
 # connections as there may be can be made, and so be late, at the same time.
 MOST_LATE = 100
 
+# Connections past the limit that are told so at a time, since each is kept until its
+# client has noticed. Half of the open files that are spared for other than clients
+# (``sockets.OTHER_FILES``): when there are none left, Twisted logs each connection.
+MOST_TOLD = 128
+
 # Seconds that an idle kept-alive connection may still use to send a request
 # once draining began: long enough for one that is already on the wire.
 DRAIN_GRACE = 0.5
@@ -123,7 +128,10 @@ class BoundedSite(Site):
         self.draining = False
 
     def enter(self, channel: BoundedChannel) -> str | None:
-        """Know a connection; the reason to send it away if there are too many."""
+        """Know a connection; the reason to send it away if there are too many.
+
+        The reason is empty if there are so many that it is not even told.
+        """
         self.channels.add(channel)
         channel.address = getattr(channel.getPeer(), "host", None)
         if self._tick is None:
@@ -132,7 +140,10 @@ class BoundedSite(Site):
         if channel.address is not None:
             crowd = self._crowds.get(channel.address, 0) + 1
             self._crowds[channel.address] = crowd
-        if len(self.channels) > self.limits.connections:
+        past = len(self.channels) - self.limits.connections
+        if past > 0:
+            if past > MOST_TOLD:
+                return ""
             return "the server has as many connections as it takes"
         if crowd > self.limits.connections_per_address:
             return "your address has as many connections as it may"
