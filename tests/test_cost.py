@@ -94,6 +94,20 @@ def test_a_model_that_changes_is_learned_anew() -> None:
     assert most_common(serve(cost, PEAKED, 64, 200)) == 8
 
 
+def test_what_is_known_of_a_size_ages_while_others_run() -> None:
+    cost = Cost()
+    for number in range(7):
+        for _ in range(5):
+            cost.learn(1 << number, seconds(RISING, 1 << number), 0.0)
+    # All runs take three times as long from now on.
+    slow = [rate // 3 for rate in RISING]
+    for _ in range(200):
+        cost.learn(64, seconds(slow, 64), 0.0)
+    for _ in range(4):
+        cost.learn(32, seconds(slow, 32), 0.0)
+    assert cost.seconds(32) > 0.8 * seconds(slow, 32)
+
+
 def test_trying_other_sizes_costs_little() -> None:
     cost = Cost()
     serve(cost, RISING, 64, 500)

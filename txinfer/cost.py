@@ -21,6 +21,10 @@ WEIGHT = 0.1
 OUTLIER = 2.0
 TELLING_WEIGHT = 0.5
 
+# What is known of a size is worth nothing any more after so many runs of others: the
+# machine has something else to do now. A run then counts by that weight at most.
+STALE = 50
+
 # Runs after which a size is known well enough to be compared; the fastest of them is
 # what is known at first.
 KNOWN = 3
@@ -58,22 +62,26 @@ class Size:
     runs: int = 0
     rows: float = 0.0
     seconds: float = 0.0
+    newest: int = 0
 
     @property
     def rate(self) -> float:
         """Rows a second; 0 while too little is known."""
         return self.rows / self.seconds if self.runs >= KNOWN else 0.0
 
-    def learn(self, rows: int, seconds: float) -> None:
-        """Take note of a run."""
+    def learn(self, rows: int, seconds: float, number: int) -> None:
+        """Take note of a run, which is the method's so manieth."""
         self.runs += 1
+        age, self.newest = number - self.newest, number
         if self.runs <= KNOWN:
             # Whatever else goes on makes a run slower, never faster.
             if seconds * self.rows <= self.seconds * rows:
                 self.rows, self.seconds = rows, seconds
             return
         seconds = min(seconds, OUTLIER * self.seconds)
-        weight = TELLING_WEIGHT if seconds * OUTLIER < self.seconds else WEIGHT
+        weight = min(max(age / STALE, WEIGHT), TELLING_WEIGHT)
+        if seconds * OUTLIER < self.seconds:
+            weight = TELLING_WEIGHT
         self.rows += weight * (rows - self.rows)
         self.seconds += weight * (seconds - self.seconds)
 
@@ -102,7 +110,7 @@ class Cost:
         self.updated = now
         # A clock may be too coarse for a run, or be set back.
         if seconds > 0:
-            self._size(_size_of(rows)).learn(rows, seconds)
+            self._size(_size_of(rows)).learn(rows, seconds, self.runs)
             known = [s.rows / s.seconds for s in self._sizes if s.runs]
             self.row_seconds = 1 / max(known)
 
