@@ -47,7 +47,11 @@ def most_common(sizes: list[int]) -> int:
 def test_a_batch_does_not_grow_past_what_is_fastest(waiting: int, noise: float) -> None:
     cost = Cost()
     serve(cost, PEAKED, waiting, 300, noise)
-    assert most_common(serve(cost, PEAKED, waiting, 300, noise)) == 8
+    sizes = serve(cost, PEAKED, waiting, 300, noise)
+    rate = sum(sizes) / sum(seconds(PEAKED, rows) for rows in sizes)
+    assert rate > 0.94 * max(PEAKED)
+    if not noise:
+        assert most_common(sizes) == 8
 
 
 @pytest.mark.parametrize("waiting", [20, 64, 1000])
@@ -103,9 +107,11 @@ def test_what_is_known_of_a_size_ages_while_others_run() -> None:
     slow = [rate // 3 for rate in RISING]
     for _ in range(200):
         cost.learn(64, seconds(slow, 64), 0.0)
-    for _ in range(4):
-        cost.learn(32, seconds(slow, 32), 0.0)
-    assert cost.seconds(32) > 0.8 * seconds(slow, 32)
+    before = cost.seconds(32)
+    cost.learn(32, seconds(slow, 32), 0.0)
+    assert cost.seconds(32) > 1.4 * before
+    cost.learn(32, seconds(slow, 32), 0.0)
+    assert cost.seconds(32) < 2 * before, "the next one counts for less"
 
 
 def test_trying_other_sizes_costs_little() -> None:
