@@ -308,3 +308,19 @@ def large(path: str) -> None:
     """A variable of 256 KiB."""
     module = variables(np.arange(256 * 256, dtype="float32").reshape(256, 256))
     one(path, lambda x: {"y": x @ module.a}, spec([None, 256]), module=module)
+
+
+def convolved(path: str) -> None:
+    """A convolution with a normalization, which TensorFlow folds into one."""
+    random = np.random.default_rng(0)
+    kernel = random.normal(size=(3, 3, 3, 8)).astype("float32")
+    module = variables(kernel, *random.uniform(0.5, 2, (4, 8)).astype("float32"))
+
+    def run(x: Any) -> Any:
+        y = tf.nn.conv2d(x, module.a, 1, "SAME")
+        y, *_ = tf.compat.v1.nn.fused_batch_norm(
+            y, module.b, module.c, module.d, module.e, is_training=False
+        )
+        return {"y": tf.nn.relu6(y)}
+
+    one(path, run, spec([None, 8, 8, 3]), module=module)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.contract import Case, ModelContract, assert_same
-from tests.frozen_models import BUILDERS, CASES, NUMBERS
-from tests.test_savedmodel import direct
+from tests.frozen_models import BUILDERS, CASES, NUMBERS, convolved
+from tests.test_savedmodel import direct, load_as_saved
 from txinfer.frozen import Unfit, from_checkpoint, from_session
 from txinfer.original import open_original
 from txinfer.savedmodel import SavedModel, load, load_in_session, tuned
@@ -181,6 +181,17 @@ class TestWhatIsFrozen:
         assert kept < 4 * 256 * 256
         want = direct(path("large"), "serving_default", {"x": CASES["large"]})
         assert_same(outputs, want)
+
+    def test_folding_changes_no_more_than_rounding(self, tmp_path: Path) -> None:
+        folder = str(tmp_path / "model")
+        convolved(folder)
+        x = np.random.default_rng(1).normal(size=(4, 8, 8, 3)).astype("float32")
+        want = direct(folder, "serving_default", {"x": x})["y"]
+        for loader in (load_in_session, load_unfrozen, load_as_saved):
+            model = loader(folder, ["serve"])
+            got = model.run("serving_default", {"x": x})["y"]
+            model.close()
+            assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
 
 
 class TestFallingBack:

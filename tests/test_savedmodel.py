@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tests.contract import Case, ModelContract, assert_same
 from tests.saved_models import BUILDERS, DTYPES
 from txinfer.errors import InputRefused, InvalidModel, ModelFailed
+from txinfer.frozen import from_checkpoint
 from txinfer.original import open_original
 from txinfer.savedmodel import (
     SavedModel,
@@ -342,6 +344,10 @@ class TestCallable:
             session = tf.compat.v1.Session(graph=graph)
         assert callable(session._make_callable_from_options)
 
+    def test_so_is_that_by_which_constants_are_forgotten(self) -> None:
+        with tf.Graph().as_default():
+            assert callable(tf.constant([1.0]).op._set_attr)
+
     def test_without_it_the_public_one_gives_the_same(self) -> None:
         with tf.Graph().as_default() as graph:
             x = tf.compat.v1.placeholder(tf.float32, [None], name="x")
@@ -358,6 +364,48 @@ class TestCallable:
             values = run(fed)
             assert values[0].tolist() == [2, 3]
             assert values[1] == 2
+
+
+class TestTuning:
+    """How each signature is run is found out as the model is loaded."""
+
+    @staticmethod
+    def tuned(path: str, **policy: Any) -> tuple[SavedModel, str]:
+        # A clock by which every run takes the same time.
+        ticks = count(0, 1e-5)
+        chosen = SessionPolicy(clock=lambda: next(ticks), **policy)
+        config = session_config(chosen)
+        return tuned(from_checkpoint(path, ["serve"], config, 2**20), chosen)
+
+    def test_the_choice_is_told_with_what_was_measured(
+        self, saved_model: Paths
+    ) -> None:
+        _, how = self.tuned(saved_model("affine"))
+        assert how == (
+            "its 2 variables are constants; in TensorFlow's threads run "
+            "serving_default (10 µs, 10 µs in the calling thread)"
+        )
+
+    def test_many_signatures_are_told_of_in_one_line(self, saved_model: Paths) -> None:
+        _, how = self.tuned(saved_model("dtypes"))
+        assert how.endswith(", 9 more")
+        assert "\n" not in how
+
+    def test_with_threads_for_ops_they_are_used_unmeasured(
+        self, saved_model: Paths
+    ) -> None:
+        _, how = self.tuned(saved_model("affine"), inter_threads=2)
+        assert how.endswith("; in TensorFlow's threads run serving_default")
+
+    def test_what_writes_state_is_not_run(self, saved_model: Paths) -> None:
+        model, how = self.tuned(saved_model("counter"))
+        assert "run count, peek (" in how
+        assert model.run("peek", {"x": array([0])})["y"].tolist() == [0]
+
+    def test_options_reach_the_session(self) -> None:
+        config = session_config(SessionPolicy(intra_threads=3, inter_threads=2))
+        assert config.intra_op_parallelism_threads == 3
+        assert config.inter_op_parallelism_threads == 2
 
 
 class TestLoad:

@@ -209,14 +209,18 @@ def _told(opened: Opened, choices: Mapping[str, Choice]) -> str:
     """What was chosen, in words; signatures alike are told of together."""
     groups: dict[str, list[str]] = {}
     for name, choice in choices.items():
-        times = ", ".join(
-            f"{s * 1e6:.0f} µs in {way}" for way, s in choice.seconds.items()
-        )
-        groups.setdefault(choice.name, []).append(
-            f"{name} ({times})" if times else name
-        )
-    parts = [f"in {way} run " + ", ".join(_few(names)) for way, names in groups.items()]
+        groups.setdefault(choice.name, []).append(name + _measured(choice))
+    parts = [f"in {way} run {', '.join(_few(it))}" for way, it in groups.items()]
     return "; ".join([opened.how, *parts])
+
+
+def _measured(choice: Choice) -> str:
+    """How long a run of one row takes, in brackets, and how long elsewhere."""
+    if not choice.seconds:
+        return ""
+    times = {way: f"{seconds * 1e6:.0f} µs" for way, seconds in choice.seconds.items()}
+    own = times.pop(choice.name)
+    return f" ({', '.join([own, *(f'{it} in {way}' for way, it in times.items())])})"
 
 
 def _few(names: Sequence[str]) -> list[str]:
