@@ -10,6 +10,7 @@ import treq
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.internet.tcp import Server
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.resource import Resource
@@ -70,6 +71,14 @@ class Listening:
         await turn()
         await self.port.stopListening()
         await self.pool.closeCachedConnections()
+        # The other ends hear of it in their own time; until then they have timers.
+        await until(lambda: not any(isinstance(it, Server) for it in readers()))
+
+
+def readers() -> list[object]:
+    """What the reactor waits for to be read."""
+    found: list[object] = reactor.getReaders()
+    return found
 
 
 class ServiceCase(TestCase):
