@@ -7,7 +7,6 @@ nowhere and touches nothing global.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -19,12 +18,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from .admin import AdminRoot
-from .callers import Caller
+from .callers import Calls
 from .errors import FetchFailed, Unavailable
 from .fetch import FetchPolicy
 from .guard import Guard
 from .held import Held
-from .interfaces import IFetcher, IMethod, IModel, IModels, IPredictor, IStatus
+from .interfaces import IFetcher, IModel, IModels, IPredictor, IStatus
 from .keys import ApiKeys
 from .life import Life
 from .limits import CallLimits, ClientLimits
@@ -41,7 +40,6 @@ from .routing import Api
 from .sources import LoadFolder, load_saved_model
 from .specs import ModelSpec, as_specs
 from .static import StaticFiles
-from .tensors import Tensors
 from .tune import SessionPolicy
 from .web import CORS_HEADERS, PREFLIGHT_HEADERS, Root
 
@@ -58,7 +56,7 @@ NOT_RUNNING = "the service is not running"
 
 
 @implementer(IPredictor, IModels, IFetcher, IStatus)
-class InferenceService(Service):
+class InferenceService(Service, Calls):
     """SavedModels whose signatures can be called, in Python and over HTTP.
 
     All methods are for the reactor thread. The service can be stopped and
@@ -167,57 +165,6 @@ class InferenceService(Service):
 
     # Calls
 
-    def predict(self, name: str, /, **inputs: object) -> Deferred[Tensors]:
-        """Call a method, in the same batches as everybody else.
-
-        Args:
-            name: the signature's name.
-            inputs: a value for each input: an array of the input's dtype and
-                shape, or nested lists of numbers, booleans, ``str``, ``bytes``
-                or ``{"url": …}``. Unless the signature says otherwise,
-                dimension 0 counts rows. An array of the right dtype is not
-                copied: leave it alone until the answer is there.
-
-        Returns:
-            A Deferred that fires with a dict from output name to array (strings
-            as object arrays of ``bytes``; read-only), or fails with an
-            :class:`~txinfer.errors.InferenceError`. Cancelling it takes the
-            call out of the queue if it still waits.
-        """
-        return self.model().predict(name, **inputs)
-
-    def model(
-        self,
-        name: str | None = None,
-        *,
-        version: int | None = None,
-        label: str | None = None,
-    ) -> Caller:
-        """What calls a model, or one version of it, as :meth:`predict` does.
-
-        Args:
-            name: of the model; None for the first.
-            version: the number of a version; None for the highest available.
-            label: the label of a version.
-
-        It may be kept. Its calls fail with an
-        :class:`~txinfer.errors.InferenceError` while there is no such model.
-        """
-        find = partial(self.at, name, version, label)
-        return Caller(find, self._url_source(), self.limits)
-
-    def methods(self) -> list[IMethod]:
-        """The first model's; see :class:`~txinfer.interfaces.IPredictor`."""
-        return self.at().methods()
-
-    def method(self, name: str) -> IMethod:
-        """The first model's; see :class:`~txinfer.interfaces.IPredictor`."""
-        return self.at().method(name)
-
-    def lease(self, name: str) -> AbstractContextManager[IMethod]:
-        """The first model's; see :class:`~txinfer.interfaces.IPredictor`."""
-        return self.at().lease(name)
-
     def at(
         self,
         model: str | None = None,
@@ -274,7 +221,7 @@ class InferenceService(Service):
     def _router(self, observer: IObserver) -> Klein:
         dialect = Dialect(
             self,
-            self._url_source(),
+            self.url_source(),
             self.limits,
             self._reactor,
             self.batch_transpose,
@@ -382,5 +329,6 @@ class InferenceService(Service):
             raise Unavailable(NOT_RUNNING)
         return self._life
 
-    def _url_source(self) -> IFetcher | None:
+    def url_source(self) -> IFetcher | None:
+        """What fetches URL inputs; None if they are not taken."""
         return None if self._fetch_policy is None else self
