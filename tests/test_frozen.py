@@ -16,7 +16,7 @@ from txinfer.frozen import Unfit, from_checkpoint, from_session
 from txinfer.original import open_original
 from txinfer.savedmodel import SavedModel, load, load_in_session, tuned
 from txinfer.session import Opened, session_config
-from txinfer.tune import SessionPolicy
+from txinfer.tune import SessionPolicy, Tuner
 
 MOST = 2**24
 POLICY = SessionPolicy()
@@ -60,7 +60,7 @@ def load_from_session(path: str, tags: list[str]) -> SavedModel:
         second = from_session(path, first, session_config(POLICY), MOST)
     finally:
         first.close()
-    return tuned(second, POLICY)[0]
+    return tuned(second, POLICY, Tuner(None))[0]
 
 
 def load_unfrozen(path: str, tags: list[str]) -> SavedModel:
@@ -174,7 +174,7 @@ class TestWhatIsFrozen:
     def test_constants_are_given_back_once_all_is_made(self, path: Paths) -> None:
         """And runs do not need them."""
         one = opened(path("large"))
-        model, _ = tuned(one, POLICY)
+        model, _ = tuned(one, POLICY, Tuner(None))
         kept = one.session.graph.as_graph_def().ByteSize()
         outputs = model.run("serving_default", {"x": CASES["large"]})
         model.close()

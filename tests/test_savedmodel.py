@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,14 +21,16 @@ from txinfer.frozen import from_checkpoint
 from txinfer.original import open_original
 from txinfer.savedmodel import (
     SavedModel,
+    fastest,
     load,
     load_functions,
     load_in_session,
+    open_fastest,
     tuned,
 )
-from txinfer.session import make_callable, session_config
+from txinfer.session import Opened, make_callable, session_config
 from txinfer.tensors import Array, Tensors
-from txinfer.tune import SessionPolicy
+from txinfer.tune import SessionPolicy, Tuner
 
 Paths = Callable[[str], str]
 
@@ -129,7 +132,8 @@ def direct(path: str, name: str, inputs: Tensors) -> Tensors:
 def load_as_saved(path: str, tags: list[str]) -> SavedModel:
     """By TensorFlow 1's loader, nothing frozen and nothing measured."""
     policy = SessionPolicy()
-    return tuned(open_original(path, tags, session_config(policy)), policy)[0]
+    opened = open_original(path, tags, session_config(policy))
+    return tuned(opened, policy, Tuner(None))[0]
 
 
 @pytest.fixture(scope="module")
@@ -194,15 +198,15 @@ def opened(saved_model: Paths) -> Iterator[Callable[[str], SavedModel]]:
         model.close()
 
 
-Opened = Callable[..., SavedModel]
+Open = Callable[..., SavedModel]
 
 
 class TestSignatures:
-    def test_dtypes_are_the_graph_s(self, opened: Opened) -> None:
+    def test_dtypes_are_the_graph_s(self, opened: Open) -> None:
         signature = opened("v1_wrong_dtype").signatures["serving_default"]
         assert signature.inputs["x"].type == "string"
 
-    def test_a_reference_may_be_an_output(self, opened: Opened) -> None:
+    def test_a_reference_may_be_an_output(self, opened: Open) -> None:
         """``tf.saved_model.load`` does not load such a model at all."""
         model = opened("v1_reference_output")
         spec = model.signatures["serving_default"].outputs["weights"]
@@ -238,7 +242,7 @@ class TestSignatures:
         assert shapes("scalars") == [()] * 5
         assert shapes("no_inputs") == [(2,)]
 
-    def test_tensorflow_s_own_signatures_are_hidden(self, opened: Opened) -> None:
+    def test_tensorflow_s_own_signatures_are_hidden(self, opened: Open) -> None:
         model = opened("affine")
         assert list(model.signatures) == ["serving_default"]
         assert model.refused == {}
@@ -252,18 +256,18 @@ class TestSignatures:
         why = "input 'x' is of dtype complex64, which is not served"
         assert model.refused == {"wave": why}
 
-    def test_sparse_tensors_are_refused(self, opened: Opened) -> None:
+    def test_sparse_tensors_are_refused(self, opened: Open) -> None:
         why = "input 's' is no plain tensor (coo_sparse)"
         assert opened("v1_sparse").refused == {"sparse": why}
 
-    def test_no_outputs_are_refused(self, opened: Opened) -> None:
+    def test_no_outputs_are_refused(self, opened: Open) -> None:
         assert opened("keras_in_module").refused == {"nothing": "it has no outputs"}
 
-    def test_a_variable_that_was_never_saved_is_named(self, opened: Opened) -> None:
+    def test_a_variable_that_was_never_saved_is_named(self, opened: Open) -> None:
         why = "its variable 'local' has no value"
         assert opened("v1_unset").refused == {"unset": why}
 
-    def test_tags_choose_the_graph(self, opened: Opened) -> None:
+    def test_tags_choose_the_graph(self, opened: Open) -> None:
         for tags, want in ((["serve"], [2.0]), (["gpu", "serve"], [3.0])):
             outputs = opened("multi_tags", *tags).run(
                 "serving_default", {"x": array([1])}
@@ -287,7 +291,7 @@ class TestStateful:
         ],
     )
     def test_the_op_is_named(
-        self, opened: Opened, name: str, stateful: dict[str, str]
+        self, opened: Open, name: str, stateful: dict[str, str]
     ) -> None:
         assert opened(name).stateful == stateful
 
@@ -298,10 +302,10 @@ class TestStateful:
             *("keras_export", "keras_in_module", "images", "random", "v1_gradient"),
         ],
     )
-    def test_what_only_reads_is_not_stateful(self, opened: Opened, name: str) -> None:
+    def test_what_only_reads_is_not_stateful(self, opened: Open, name: str) -> None:
         assert opened(name).stateful == {}
 
-    def test_state_stays_with_the_model(self, opened: Opened) -> None:
+    def test_state_stays_with_the_model(self, opened: Open) -> None:
         first, second = opened("counter"), opened("counter")
         first.run("count", {"x": array([1, 2])})
         assert first.run("peek", {"x": array([0])})["y"].tolist() == [3]
@@ -325,11 +329,11 @@ class TestErrors:
         with pytest.raises(InputRefused, match=r"\(INVALID_ARGUMENT\)$"):
             model.run("serving_default", {"x": text([b"\xff\xfe"])})
 
-    def test_what_is_no_tensor_fails(self, opened: Opened) -> None:
+    def test_what_is_no_tensor_fails(self, opened: Open) -> None:
         with pytest.raises(ModelFailed):
             opened("affine").run("serving_default", {"x": array([object()], "string")})
 
-    def test_a_failed_run_leaves_the_model_sound(self, opened: Opened) -> None:
+    def test_a_failed_run_leaves_the_model_sound(self, opened: Open) -> None:
         model = opened("numbers")
         with pytest.raises(InputRefused):
             model.run("serving_default", {"x": text([b"x"])})
@@ -375,7 +379,8 @@ class TestTuning:
         ticks = count(0, 1e-5)
         chosen = SessionPolicy(clock=lambda: next(ticks), **policy)
         config = session_config(chosen)
-        return tuned(from_checkpoint(path, ["serve"], config, 2**20), chosen)
+        opened = from_checkpoint(path, ["serve"], config, 2**20)
+        return tuned(opened, chosen, Tuner(chosen.clock))
 
     def test_the_choice_is_told_with_what_was_measured(
         self, saved_model: Paths
@@ -401,6 +406,57 @@ class TestTuning:
         model, how = self.tuned(saved_model("counter"))
         assert "run count, peek (" in how
         assert model.run("peek", {"x": array([0])})["y"].tolist() == [0]
+
+    @pytest.mark.parametrize(
+        ("seconds", "best"),
+        [((1e-5, 1e-3), 0), ((1e-3, 1e-5), 1), ((1e-3, 1e-3), 0)],
+    )
+    def test_the_session_that_is_clearly_quicker_is_taken(
+        self, saved_model: Paths, seconds: tuple[float, float], best: int
+    ) -> None:
+        now = 0.0
+
+        @attrs.frozen(eq=False)
+        class Timed(Opened):
+            """Runs take as long as is said, on a clock of their own."""
+
+            def runner(self, name: str, in_callers_thread: bool) -> Any:
+                def run(x: Array) -> list[Array]:
+                    nonlocal now
+                    now += seconds[0 if self.frozen else 1]
+                    return [x]
+
+                return run
+
+        def opened(most: int) -> Opened:
+            config = session_config(SessionPolicy())
+            one = from_checkpoint(saved_model("affine"), ["serve"], config, most)
+            return Timed(**attrs.asdict(one, recurse=False))
+
+        sessions = [opened(100), opened(0)]
+        assert fastest(sessions, Tuner(lambda: now)) == best
+        for one in sessions:
+            one.close()
+
+    def test_a_model_that_only_writes_is_not_run_to_find_out(
+        self, saved_model: Paths
+    ) -> None:
+        config = session_config(SessionPolicy())
+        one = from_checkpoint(saved_model("counter"), ["serve"], config, 100)
+        only = attrs.evolve(one, ends={"count": one.ends["count"]})
+        assert fastest([only, only], Tuner(lambda: 0.0)) == 0
+        assert one.runner("peek", False)(array([0]))[0].tolist() == [0]
+        one.close()
+
+    def test_loading_takes_constants_where_nothing_speaks_against_it(
+        self, saved_model: Paths
+    ) -> None:
+        ticks = count(0, 1e-5)
+        policy = SessionPolicy(clock=lambda: next(ticks))
+        tuner = Tuner(policy.clock)
+        opened = open_fastest(saved_model("affine"), ["serve"], policy, tuner)
+        assert opened.how == "its 2 variables are constants"
+        opened.close()
 
     def test_options_reach_the_session(self) -> None:
         config = session_config(SessionPolicy(intra_threads=3, inter_threads=2))

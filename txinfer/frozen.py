@@ -135,7 +135,8 @@ def _open(
     except BaseException:
         session.close()
         raise
-    return Opened(session, meta, walk, ends, refused, unset, _told(values, frozen))
+    how = _told(values, frozen)
+    return Opened(session, meta, walk, ends, refused, unset, how, len(frozen))
 
 
 def _fill(
@@ -298,6 +299,8 @@ def _told(values: Mapping[str, Any], frozen: set[str]) -> str:
     """What became of the variables, in words."""
     if not values:
         return "it has no variables"
+    if not frozen:
+        return f"its {len(values)} variables are read in each run"
     if len(frozen) == len(values):
         return f"its {len(values)} variables are constants"
     size = sum(values[name].nbytes for name in frozen) / 2**20

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import attrs
 import numpy as np
 import tensorflow as tf
 from twisted.logger import Logger
@@ -125,9 +126,10 @@ def load_in_session(
     Raises:
         Exception: whatever TensorFlow raises for a model it cannot load.
     """
-    opened = open_session_of(path, tags, policy)
+    tuner = Tuner(policy.clock)
+    opened = open_fastest(path, tags, policy, tuner)
     try:
-        model, how = tuned(opened, policy)
+        model, how = tuned(opened, policy, tuner)
     except BaseException:
         opened.close()
         raise
@@ -135,9 +137,11 @@ def load_in_session(
     return model
 
 
-def tuned(opened: Opened, policy: SessionPolicy) -> tuple[SavedModel, str]:
+def tuned(
+    opened: Opened, policy: SessionPolicy, tuner: Tuner
+) -> tuple[SavedModel, str]:
     """The model of a session, each signature as it runs best, and how in words."""
-    choices = _choose(opened, policy)
+    choices = _choose(opened, policy, tuner)
     forget_constants(opened.session.graph)
     entries = {
         name: Entry(ends.signature, choices[name].run, ends.stateful)
@@ -145,6 +149,29 @@ def tuned(opened: Opened, policy: SessionPolicy) -> tuple[SavedModel, str]:
     }
     model = SavedModel(entries, opened.refused, opened.close)
     return model, _told(opened, choices)
+
+
+def open_fastest(
+    path: str, tags: Sequence[str], policy: SessionPolicy, tuner: Tuner
+) -> Opened:
+    """Open a session with variables or with constants, whichever runs faster.
+
+    With constants if there is no time to find out.
+
+    Raises:
+        Exception: whatever TensorFlow raises for a model it cannot load.
+    """
+    began = tuner.now()
+    opened = open_session_of(path, tags, policy)
+    took = tuner.now() - began
+    if not opened.frozen or not tuner.has_time_for(2 * took):
+        return opened
+    tuner.spend(took)
+    other = open_session_of(path, tags, attrs.evolve(policy, most_frozen=0))
+    sessions = [opened, other]
+    best = sessions.pop(fastest(sessions, tuner))
+    sessions.pop().close()
+    return best
 
 
 def open_session_of(path: str, tags: Sequence[str], policy: SessionPolicy) -> Opened:
@@ -193,9 +220,25 @@ def as_array(value: Any, dtype: np.dtype[Any]) -> Array:
     return array
 
 
-def _choose(opened: Opened, policy: SessionPolicy) -> dict[str, Choice]:
+def fastest(sessions: Sequence[Opened], tuner: Tuner) -> int:
+    """Which session is best at the first signature that can be measured.
+
+    The first, if none is clearly better or there is no time to find out.
+    """
+    for name, ends in sessions[0].ends.items():
+        if ends.stateful is None:
+            ways = {
+                str(number): partial(opened.runner, name, True)
+                for number, opened in enumerate(sessions)
+            }
+            choice = tuner.choose(ends.signature, ways)
+            if choice.seconds:
+                return int(choice.name)
+    return 0
+
+
+def _choose(opened: Opened, policy: SessionPolicy, tuner: Tuner) -> dict[str, Choice]:
     """For each signature the better of TensorFlow's threads and the caller's."""
-    tuner = Tuner(policy.clock)
     choices = {}
     for name, ends in opened.ends.items():
         ways = {IN_POOL: partial(opened.runner, name, False)}

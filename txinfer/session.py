@@ -49,7 +49,8 @@ class Opened:
     """A session in which a SavedModel's graph is, with values for its variables.
 
     ``unset`` are variables that signatures read and that have no value;
-    ``how`` says in words what became of the variables.
+    ``how`` says in words what became of the variables, of which ``frozen`` are
+    constants.
     """
 
     session: Any
@@ -59,6 +60,7 @@ class Opened:
     refused: Mapping[str, str]
     unset: Sequence[str]
     how: str
+    frozen: int = 0
 
     def runner(self, name: str, in_callers_thread: bool) -> Runner:
         """What runs a signature.

@@ -31,8 +31,11 @@ TUNING_SECONDS = 0.6
 
 # The shortest of so many runs counts, since whatever else the machine does only
 # adds; if they are slow, in seconds for a round, fewer will do.
-ROUNDS = 12
+ROUNDS = 6
 SLOW = 0.02
+
+# In a row, in each round: the first finds the caches full of another's weights.
+IN_A_ROW = 3
 
 # Rows of the runs that are compared: one call alone, and a batch.
 SIZES = (1, 8)
@@ -90,6 +93,18 @@ class Tuner:
         self._clock = clock
         self._left = seconds
 
+    def now(self) -> float:
+        """Seconds on the clock; 0 if there is none."""
+        return 0.0 if self._clock is None else self._clock()
+
+    def has_time_for(self, seconds: float) -> bool:
+        """Whether making something that takes so long leaves time to compare it."""
+        return self._clock is not None and seconds < self._left / 2
+
+    def spend(self, seconds: float) -> None:
+        """Take note that making something took so long."""
+        self._left -= seconds
+
     def choose(
         self, signature: Signature, ways: Mapping[str, Callable[[], Runner]]
     ) -> Choice:
@@ -109,8 +124,7 @@ class Tuner:
         runners = {default: ways[default]()}
         made = self._clock()
         times = []
-        # Half of the time is for making the others, half for comparing.
-        if (made - began) * (len(names) - 1) < self._left / 2:
+        if self.has_time_for((made - began) * (len(names) - 1)):
             runners |= {name: ways[name]() for name in names[1:]}
             end = made + self._left
             times = self._times(list(runners.values()), signature, end)
@@ -143,22 +157,28 @@ class Tuner:
                 break
             fed = [array[:size] for array in rows]
             # The first run of a size prepares memory, or more.
-            self._round(runners, fed)
-            rounds = [self._round(runners, fed)]
-            while len(rounds) < ROUNDS and sum(map(sum, rounds)) < SLOW:
-                rounds.append(self._round(runners, fed))
+            self._round(runners, fed, 1)
+            slow = self._clock() + SLOW
+            rounds = [self._round(runners, fed, 1)]
+            while len(rounds) <= ROUNDS and self._clock() < slow:
+                rounds.append(self._round(runners, fed, IN_A_ROW))
             found.append([min(times) for times in zip(*rounds, strict=True)])
         return found
 
-    def _round(self, runners: Sequence[Runner], fed: Sequence[Array]) -> list[float]:
-        """The seconds of one run by each."""
-        return [self._time(run, fed) for run in runners]
+    def _round(
+        self, runners: Sequence[Runner], fed: Sequence[Array], runs: int
+    ) -> list[float]:
+        """The seconds of the shortest of some runs in a row by each."""
+        return [min(self._times_of(run, fed, runs)) for run in runners]
 
-    def _time(self, run: Runner, fed: Sequence[Array]) -> float:
+    def _times_of(
+        self, run: Runner, fed: Sequence[Array], runs: int
+    ) -> Iterator[float]:
         assert self._clock is not None
-        began = self._clock()
-        run(*fed)
-        return self._clock() - began
+        for _ in range(runs):
+            began = self._clock()
+            run(*fed)
+            yield self._clock() - began
 
 
 def _made_up(signature: Signature, rows: int) -> Iterator[list[Array]]:
