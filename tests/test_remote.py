@@ -185,6 +185,33 @@ class TestArchive:
         self.waiting.pop().callback(None)
         assert not self.bench.clock.getDelayedCalls()
 
+    def refreshed(self, source: Archive) -> Deferred[None]:
+        refreshed = source.refresh()
+        self.bench.threads.finish()
+        return refreshed
+
+    def test_it_is_fetched_again_when_somebody_says_so(
+        self, tmp_path: Path, scratch: Path
+    ) -> None:
+        source = self.source()
+        self.bench.numbers(source)
+        write(tmp_path / "made" / "5", SERVE)
+        self.content = packed(tmp_path / "made")
+        for count in (2, 2):
+            assert self.refreshed(source).called
+            assert self.bench.numbers(source) == {3, 4, 5}
+            # What is loaded may still need the one before.
+            assert len(os.listdir(scratch)) == count
+
+    def test_if_it_cannot_be_had_again_all_is_as_it_was(self, scratch: Path) -> None:
+        source = self.source()
+        self.bench.numbers(source)
+        self.content = b"<html>"
+        assert isinstance(reason(self.refreshed(source)), InvalidModel)
+        assert self.bench.numbers(source) == {3, 4}
+        self.bench.inspect(source, 4).load()
+        assert self.bench.loaded == [{"saved_model.pb": PB}]
+
     def test_stopping_stops_it(self, scratch: Path) -> None:
         self.wait = True
         source = self.source()
@@ -236,7 +263,9 @@ class TestBucket:
         found = self.bench.inspect(source, 3)
         assert found.unfinished is None
         assert found.place == "memory://models/digits (3)"
+        assert found.folder() is None
         found.load()
+        assert found.folder() is not None
         assert self.bench.loaded == [
             {
                 "saved_model.pb": PB,

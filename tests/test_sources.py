@@ -54,7 +54,7 @@ def test_version_folders_are_versions(tmp_path: Path) -> None:
     assert set(bench.numbers()) == {3, 10}
     found = bench.inspect(10)
     assert found.unfinished is None
-    assert found.place == str(tmp_path / "0010")
+    assert found.place == found.folder() == str(tmp_path / "0010")
     found.load()
     assert bench.loaded == [(found.place, ("serve",))]
 

@@ -92,6 +92,7 @@ def server(
     config.write_text(
         f"""
         poll_seconds = 0.1
+        admin_port = "0"
         [models.digits]
         path = "{tmp_path}/digits"
         [models.other]
@@ -145,6 +146,21 @@ def test_versions_come_under_load_and_no_call_is_lost(
     assert "digits: version 2 is available" in server.log
     assert "digits: version 1 has ended" in server.log
     assert str(digits / "3") in server.log
+
+
+def test_models_are_managed_while_others_are_served(
+    server: ServerProcess, made: Path
+) -> None:
+    url = server.ready()
+    admin = server.wait_for(r"Models are managed at (http://\S+)/")[1]
+    assert call(f"{url}/models/more", {"x": [0]})[0] == 404
+    status, more = call(f"{admin}/models/more", {"path": str(made), "versions": "2,3"})
+    assert (status, [row["version"] for row in more["versions"]]) == (200, [3, 2])
+    assert call(f"{url}/models/more", {"x": [0]}) == (200, {"y": [3]})
+    assert call(f"{url}/models/more/versions/2", {"x": [0]}) == (200, {"y": [2]})
+    status, told = call(f"{admin}/models/none", {"path": "/none"})
+    assert (status, told) == (422, {"error": "/none: there is no such folder"})
+    assert call(f"{url}/", {"x": [0]}) == (200, {"y": [1]})
 
 
 def test_each_curl_line_of_several_models_works(server: ServerProcess) -> None:

@@ -31,7 +31,7 @@ from .web import Root
 # model that takes its time that does not matter: it is called as often as it can be
 # in so many seconds.
 TIMES = 10
-SECONDS = 0.2
+SECONDS = 0.1
 
 # The methods of a model have nearly all that is theirs from its warm-up.
 MOST_METHODS = 16
