@@ -154,14 +154,14 @@ class TestWhatIsFrozen:
     def test_the_smallest_come_first(self, frozen: Callable[..., Opened]) -> None:
         """``kinds`` has scalars of 8, 4, 1 and 2 bytes, among others."""
         assert frozen("kinds", most=4).how.startswith("3 of its 7 variables")
-        assert frozen("kinds", most=0).how.startswith("0 of its 7 variables")
+        assert frozen("kinds", most=0).how == "its 7 variables are read in each run"
 
     def test_constants_count_once_for_each_signature(
         self, frozen: Callable[..., Opened]
     ) -> None:
         """Each signature that reads a variable has a constant of its own."""
         one = frozen("partly_written", most=7)
-        assert one.how.startswith("0 of its 2 variables")
+        assert one.how == "its 2 variables are read in each run"
 
     def test_variables_that_the_main_op_sets_are_left_to_it(
         self, frozen: Callable[..., Opened]
