@@ -9,6 +9,7 @@ is not imported.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Sequence
@@ -90,6 +91,8 @@ def main(arguments: Sequence[str]) -> None:
     startLogging(sys.stdout)
     costs = [options[name] / 1e3 for name in ("run_ms", "row_ms", "stall_ms")]
     device = Device(*costs)
+    # As :func:`txinfer.quiet.load_quietly` does it.
+    gc.freeze()
     service = makeService(options, load_folder=lambda *_: device)
     service.privilegedStartService()
     service.startService()

@@ -53,9 +53,9 @@ GREEDY_SOURCE = "127.0.2.1"
 # Seconds until somebody greedy is under way.
 HEAD_START = 2.0
 
-# A run of 32 rows takes not twice as long as one of 16: what runs that are twice as
-# large cost everybody is not a matter of fairness.
-START = known.sleepy(10, 0.5)
+# A run of 32 rows takes half as long again as one of 8: what runs that are larger
+# cost everybody is not a matter of fairness.
+START = known.sleepy(10, 0.25)
 
 GREEDS = {
     "flood": ["--connections=400"],
