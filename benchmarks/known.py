@@ -12,6 +12,9 @@ from . import device, ours
 from .process import Server
 from .workloads import AFFINE, BUSY, JSON, STALLING, Request
 
+# The other one is for whoever asks.
+ONE_PROCESSOR = ("--intra_threads=1",)
+
 Starter = Callable[[Sequence[str]], Server]
 
 FIRST = Request(JSON, b'{"x":[1]}', np.array(3, np.float32))
@@ -28,12 +31,12 @@ def busy(options: Sequence[str] = ()) -> Server:
     It takes long enough for the other one to do what four times as many requests
     cost; see :mod:`.models` for how long.
     """
-    return ours.serve(BUSY, options)
+    return ours.serve(BUSY, [*ONE_PROCESSOR, *options])
 
 
 def stalling(options: Sequence[str] = ()) -> Server:
     """Start a server some of whose runs keep a processor for 300 ms, in TensorFlow."""
-    return ours.serve(STALLING, options)
+    return ours.serve(STALLING, [*ONE_PROCESSOR, *options])
 
 
 def sleepy(run_ms: float, row_ms: float, stall_ms: float = 0.0) -> Starter:

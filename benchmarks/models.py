@@ -81,50 +81,48 @@ def _affine(tf: Any) -> tuple[Any, Any, list[Any]]:
 
 def _busy(tf: Any) -> tuple[Any, Any, list[Any]]:
     """2x + 1 by one processor in some 16 ms, and 4 ms more for each row."""
-    steps = 4 * _steps_a_ms(tf)
-    return _slow_affine(tf, lambda x: steps * (4 + tf.shape(x)[0]))
+    sorts = 4 * _sorts_a_ms(tf)
+    return _slow_affine(tf, lambda x: sorts * (4 + tf.shape(x)[0]))
 
 
 def _stalling(tf: Any) -> tuple[Any, Any, list[Any]]:
     """2x + 1 in some 10 ms, and in 300 ms if one of the rows is as it must not be."""
-    steps = 10 * _steps_a_ms(tf)
+    sorts = 10 * _sorts_a_ms(tf)
 
     def stalls(x: Any) -> Any:
         return tf.reduce_any(tf.equal(x % STALLING, 0))
 
-    return _slow_affine(tf, lambda x: tf.where(stalls(x), 30 * steps, steps))
+    return _slow_affine(tf, lambda x: tf.where(stalls(x), 30 * sorts, sorts))
 
 
-def _slow_affine(tf: Any, steps: Callable[[Any], Any]) -> tuple[Any, Any, list[Any]]:
+def _slow_affine(tf: Any, sorts: Callable[[Any], Any]) -> tuple[Any, Any, list[Any]]:
     def run(x: Any) -> Any:
-        return {"y": 2 * x + _one(tf, steps(x))}
+        return {"y": 2 * x + _one(tf, sorts(x))}
 
     spec = tf.TensorSpec([None], tf.float32, "x")
     inputs = [np.float32(i) for i in range(CASES)]
     return tf.Module(), tf.function(run, [spec]), inputs
 
 
-def _one(tf: Any, steps: Any) -> Any:
-    """1.0, the hard way."""
-    square = tf.while_loop(
-        lambda i, _: i < steps,
-        lambda i, square: (i + 1, tf.tanh(square @ square)),
-        (tf.constant(0), tf.ones([64, 64])),
-    )[1]
-    return tf.reduce_max(square)
+def _one(tf: Any, sorts: Any) -> Any:
+    """1.0, the hard way: in one op, for the threads that share several do not rest."""
+    numbers = np.random.default_rng(4).random((1, 2048), dtype="float32")
+    numbers[0, 0] = 1
+    return tf.reduce_max(tf.sort(tf.tile(tf.constant(numbers), [sorts, 1])))
 
 
-def _steps_a_ms(tf: Any) -> int:
-    """How many of these steps take a millisecond on this machine."""
-    run = tf.function(lambda: _one(tf, tf.constant(500)))
-    run()
+def _sorts_a_ms(tf: Any) -> int:
+    """How many rows of numbers one processor of this machine sorts in a millisecond."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    run = tf.function(lambda sorts: _one(tf, sorts), [tf.TensorSpec([], tf.int32)])
+    run(100)
     taken = []
-    for _ in range(10):
+    for _ in range(20):
         began = time.perf_counter()
-        run()
+        run(100)
         taken.append(time.perf_counter() - began)
     # Whatever else goes on makes it longer.
-    return max(1, int(500 / (min(taken) * 1e3)))
+    return max(1, int(100 / (min(taken) * 1e3)))
 
 
 def _mlp(tf: Any) -> tuple[Any, Any, list[Any]]:
