@@ -10,7 +10,6 @@ import treq
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.internet.tcp import Server
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.resource import Resource
@@ -37,18 +36,40 @@ async def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it never came to that")
 
 
+class Remembering(Site):
+    """A site that knows the connections it has had."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource)
+        self.channels: list[Any] = []
+
+    def buildProtocol(self, addr: Any) -> Any:
+        channel: Any = super().buildProtocol(addr)
+        self.channels.append(channel)
+        return channel
+
+    def is_quiet(self) -> bool:
+        """Whether all connections are over; until then they have timers."""
+        return not any(
+            it._channel.transport is not None
+            and getattr(it._channel.transport, "connected", False)
+            for it in self.channels
+        )
+
+
 @attrs.define(eq=False)
 class Listening:
     """A service's resource on a free port, with a client for it."""
 
     resource: Resource
     base: str = ""
+    site: Any = None
     port: Any = None
     pool: Any = None
 
     def start(self) -> None:
-        site: Any = Site(self.resource)
-        self.port = reactor.listenTCP(0, site, interface="127.0.0.1")
+        self.site = Remembering(self.resource)
+        self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.base = f"http://127.0.0.1:{self.port.getHost().port}"
         self.pool = HTTPConnectionPool(reactor, persistent=False)
 
@@ -71,14 +92,8 @@ class Listening:
         await turn()
         await self.port.stopListening()
         await self.pool.closeCachedConnections()
-        # The other ends hear of it in their own time; until then they have timers.
-        await until(lambda: not any(isinstance(it, Server) for it in readers()))
-
-
-def readers() -> list[object]:
-    """What the reactor waits for to be read."""
-    found: list[object] = reactor.getReaders()
-    return found
+        # The other ends hear of it in their own time.
+        await until(self.site.is_quiet)
 
 
 class ServiceCase(TestCase):
