@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 from twisted.web.resource import Resource
+from twisted.web.server import Site
 from zope.interface import implementer
 
 from tests.web_client import Answer, WebClient
@@ -253,15 +254,12 @@ def test_their_names_are_told(bench: Bench) -> None:
 
 
 def test_they_are_json_under_any_site() -> None:
-    from twisted.web.server import Site
-
     bench = Bench()
     mounted: Any = Resource()
     root = Root(ErrorResource(418, "the api"))
     bench.operations.mount_health(root)
     mounted.putChild(b"api", root)
-    site: Any = Site(mounted)
-    web = WebClient(mounted, site)
+    web = WebClient(mounted, Site(mounted, reactor=bench.clock))
     answer = web.get("/api/readyz")
     assert json.loads(answer.body)["ready"]
     assert answer["X-Request-Id"]
