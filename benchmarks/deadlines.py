@@ -15,12 +15,12 @@ requests are answered.
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from statistics import median
 
 from . import known, load
+from .arguments import described, takes_options
 from .process import Server
 from .table import circumstances, table
 from .tally import LATE, OVERDUE, PROMPT, Report
@@ -81,15 +81,13 @@ def wrongs(kind: str, runs: Sequence[Report]) -> Iterator[str]:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     add = parser.add_argument
     add("-k", "--kinds", choices=KINDS, action="append", help="both by default")
     add("-s", "--seconds", type=float, default=10, help="of each run")
     add("-r", "--rounds", type=int, default=3, help="runs of each kind")
     add("-c", "--connections", type=int, default=16)
-    add("--options", type=shlex.split, default=[], help="of the server, in one word")
+    takes_options(parser)
     return parser.parse_args(arguments)
 
 

@@ -18,7 +18,6 @@ other rows besides. This is told, too, and no promise.
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from statistics import median
 import attrs
 
 from . import known, load
+from .arguments import described, takes_options
 from .drive import batches
 from .process import Server
 from .table import circumstances, table
@@ -182,14 +182,12 @@ def wrongs(greed: str, rounds: Sequence[Round]) -> Iterator[str]:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     add = parser.add_argument
     add("-g", "--greeds", choices=GREEDS, action="append", help="all by default")
     add("-s", "--seconds", type=float, default=6, help="of each run")
     add("-r", "--rounds", type=int, default=2, help="of runs of each kind")
-    add("--options", type=shlex.split, default=[], help="of the server, in one word")
+    takes_options(parser)
     return parser.parse_args(arguments)
 
 

@@ -12,7 +12,6 @@ processor times is more than 1.5.
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import sys
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from . import ours
+from .arguments import described
 from .process import PATIENCE, Server
 from .workloads import WORKLOADS, Request
 
@@ -75,9 +75,7 @@ def measured(server: Server, requests: list[Request]) -> list[tuple[float, float
 
 def main() -> None:
     """Start servers, and tell what was measured."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     parser.add_argument("-w", "--workloads", default="tiny,mlp")
     parser.add_argument("-n", "--starts", type=int, default=5)
     options = parser.parse_args()

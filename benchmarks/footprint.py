@@ -11,7 +11,6 @@ connections.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -22,10 +21,11 @@ from statistics import median
 import attrs
 
 from . import ours
+from .arguments import among, described
 from .drive import drive
 from .models import path
 from .places import environment, module
-from .run import PACKAGES, among
+from .run import PACKAGES
 from .table import circumstances, table
 from .workloads import WORKLOADS, Workload
 
@@ -105,9 +105,7 @@ def line(name: str, without: Sequence[Bare], with_: Sequence[Served]) -> list[st
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what the command line says, and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     add = parser.add_argument
     add("-w", "--workloads", type=among(WORKLOADS), default=["tiny", "tensor-npy"])
     add("-s", "--seconds", type=int, default=3, help="of load")

@@ -28,6 +28,7 @@ from statistics import median
 import attrs
 
 from . import models, ours
+from .arguments import described
 from .drive import drive
 from .process import Server
 from .table import circumstances, ratio, table
@@ -168,9 +169,7 @@ def large_answers(rounds: int) -> Finding:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     add = parser.add_argument
     add("-r", "--rounds", type=int, default=5, help="pairs of each comparison")
     add("-s", "--seconds", type=int, default=3, help="of each run")

@@ -20,9 +20,9 @@ import ml_dtypes
 import numpy as np
 from twisted.internet import reactor as global_reactor
 from twisted.web.resource import Resource
-from twisted.web.server import Site
 from zope.interface import implementer
 
+from tests.hostile.beside import serve_beside
 from txinfer import InferenceService
 from txinfer.interfaces import IModel
 from txinfer.server import Server
@@ -147,19 +147,7 @@ def main() -> None:
 
     service = InferenceService("memory", load=load, fetch=None, reactor=reactor)
     server = Server(service, ["tcp:0:interface=127.0.0.1"], reactor)
-    server.privilegedStartService()
-    server.startService()
-    site: Any = Site(Ticker())
-    side = reactor.listenTCP(0, site, interface="127.0.0.1")
-    (port,) = server._ports
-    at: Any = port.getHost()
-
-    def tell(_: None) -> None:
-        print(at.port, side.getHost().port, flush=True)
-
-    service.when_ready().addCallback(tell)
-    reactor.addSystemEventTrigger("before", "shutdown", server.stopService)
-    reactor.run()
+    serve_beside(server, Ticker())
 
 
 if __name__ == "__main__":

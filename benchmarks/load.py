@@ -23,6 +23,7 @@ from typing import Any
 
 import attrs
 
+from .arguments import described
 from .exchange import Exchange, Question
 from .places import environment, module
 from .tally import REFUSED, UNANSWERED, UNSENT, Report, Tally
@@ -227,9 +228,7 @@ async def run(chosen: argparse.Namespace) -> Report:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     add: Any = parser.add_argument
     add("port", type=int)
     add("--rate", type=float, default=0, help="requests a second")

@@ -14,7 +14,6 @@ without an answer.
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from statistics import mean, median
@@ -22,6 +21,7 @@ from statistics import mean, median
 import attrs
 
 from . import load
+from .arguments import described, takes_options
 from .known import KINDS, serving
 from .process import Server
 from .table import circumstances, table
@@ -146,15 +146,13 @@ def wrongs(kind: str, rounds: Sequence[Round]) -> Iterator[str]:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     add = parser.add_argument
     add("-k", "--kinds", choices=KINDS, action="append", help="both by default")
     add("-s", "--seconds", type=float, default=60, help="of each overload")
     add("-r", "--rounds", type=int, default=2, help="overloads of each kind")
     add("-d", "--deadline", type=float, default=1000, help="of requests, in ms")
-    add("--options", type=shlex.split, default=[], help="of the server, in one word")
+    takes_options(parser)
     return parser.parse_args(arguments)
 
 

@@ -15,10 +15,11 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 from . import limit, ours
+from .arguments import among, described, numbers
 from .drive import Reading, drive
 from .peers import PEERS
 from .process import NotServing, Server
@@ -37,9 +38,7 @@ Readings = dict[int, dict[str, list[Reading]]]
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     add = parser.add_argument
     add("-w", "--workloads", type=among(WORKLOADS), default=list(WORKLOADS))
     add("-c", "--connections", type=numbers, default=[1, 8, 64])
@@ -50,24 +49,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--no-limit", action="store_true", help="do not measure the model alone")
     add("--profile", action="store_true", help="where the reactor's time goes")
     return parser.parse_args(arguments)
-
-
-def among(known: Iterable[str]) -> Callable[[str], list[str]]:
-    """What reads names separated by commas, of those that are known."""
-
-    def names(text: str) -> list[str]:
-        found = text.split(",")
-        if unknown := set(found) - set(known):
-            wanted = ", ".join(known)
-            raise argparse.ArgumentTypeError(f"{min(unknown)}: not among {wanted}")
-        return found
-
-    return names
-
-
-def numbers(text: str) -> list[int]:
-    """Reads numbers separated by commas."""
-    return [int(number) for number in text.split(",")]
 
 
 def contenders(

@@ -20,9 +20,10 @@ from typing import Any
 import attrs
 import numpy as np
 
+from .arguments import among, described, numbers
 from .models import cases, path
 from .places import QUIET
-from .run import PACKAGES, among, numbers
+from .run import PACKAGES
 from .table import circumstances, table
 
 MODELS = ("tiny", "mlp", "image", "tensor")
@@ -109,9 +110,7 @@ def _line(name: str, way: str, size: int, spent: Spent) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what the command line says, and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     add = parser.add_argument
     add("-w", "--models", type=among(MODELS), default=["tiny", "mlp", "tensor"])
     add("-n", "--rows", type=numbers, default=[1, 8, 32])

@@ -23,7 +23,6 @@ import argparse
 import asyncio
 import random
 import re
-import shlex
 import signal
 import sys
 import time
@@ -36,6 +35,7 @@ import attrs
 from txinfer.site import DRAIN_GRACE
 
 from . import known
+from .arguments import described, takes_options
 from .draining import Clients
 from .process import Server
 from .table import circumstances, table
@@ -145,14 +145,12 @@ def wrongs(kind: str, found: Sequence[Life]) -> Iterator[str]:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     add = parser.add_argument
     add("-k", "--kinds", choices=KINDS, action="append", help="both by default")
     add("-n", "--times", type=int, default=50, help="servers of each kind")
     add("--seed", type=int, default=1, help="of the random moments")
-    add("--options", type=shlex.split, default=[], help="of the server, in one word")
+    takes_options(parser)
     return parser.parse_args(arguments)
 
 

@@ -32,6 +32,7 @@ from txinfer.limits import DoorLimits
 from txinfer.site import TICK
 
 from . import ours
+from .arguments import described
 from .drive import Reading, drive
 from .places import free_port
 from .process import Server
@@ -259,9 +260,7 @@ def wrongs(mode: Mode, pairs: Sequence[Pair]) -> Iterator[str]:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     add = parser.add_argument
     add("-m", "--modes", choices=MODES, action="append", help="all by default")
     add("-r", "--rounds", type=int, default=3, help="pairs of each mode")

@@ -9,7 +9,6 @@ got none, and ends with status 1 unless all are 200.
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import shutil
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from . import models, ours
+from .arguments import described
 from .places import environment, free_port
 from .process import PATIENCE, Server
 from .workloads import WORKLOADS, Request
@@ -106,9 +106,7 @@ def p99(seconds: list[float]) -> str:
 
 def main() -> None:
     """Put versions in, one after the other, while clients call."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     parser.add_argument("-n", "--versions", type=int, default=10)
     parser.add_argument("-c", "--connections", type=int, default=8)
     options = parser.parse_args()

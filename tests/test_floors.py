@@ -14,6 +14,7 @@ FLOORS = [
     {
         "errors",
         "pools",
+        "progress",
         "wire",
         "transfer",
         "limits",
@@ -135,7 +136,7 @@ FLOORS = [
     {"loader", "notes", "protocols.native"},
     {"watch", "protocols.addressed", "describe", "operations", "accesslog"},
     {"life", "rehearsal"},
-    {"paths", "manage"},
+    {"paths", "administration"},
     {"admin"},
     {"service"},
     {"server"},

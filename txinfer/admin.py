@@ -26,9 +26,9 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 
+from .administration import Administration
 from .config import InvalidConfig, parse_model
 from .errors import InferenceError, InvalidBody, UnknownVersion
-from .manage import Manager
 from .refusals import UnsupportedMediaType
 from .routing import Api, respond_error
 from .specs import parse_name, parse_version
@@ -48,13 +48,13 @@ class Forbidden(InferenceError):
 
 
 class AdminRoot(Resource):
-    """Answers what is asked of a manager, but no browser."""
+    """Answers what is asked of the administration, but no browser."""
 
     isLeaf = True
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, models: Administration) -> None:
         super().__init__()
-        self._api = Api(router(manager))
+        self._api = Api(router(models))
 
     def render(self, request: IRequest) -> int:
         """Answer, once it is clear that no page of anybody's asks."""
@@ -69,53 +69,53 @@ class AdminRoot(Resource):
         return self._api.render(request)
 
 
-def router(manager: Manager) -> Klein:
+def router(models: Administration) -> Klein:
     """The routes."""
     routes = new_router()
 
     @routes.route("/models", methods=["GET"])
     def list_models(request: IRequest) -> bytes:
-        return reply(request, manager.models())
+        return reply(request, models.models())
 
     @routes.route("/models/<name>", methods=["GET"])
     def list_model(request: IRequest, name: str) -> bytes:
-        return reply(request, manager.model(name))
+        return reply(request, models.model(name))
 
     @routes.route("/models/<name>", methods=["POST"])
     async def load(request: IRequest, name: str) -> bytes:
         spec = _checked(parse_model, _body(request))
-        return reply(request, await manager.load(_checked(parse_name, name), spec))
+        return reply(request, await models.load(_checked(parse_name, name), spec))
 
     @routes.route("/models/<name>", methods=["DELETE"])
     async def unload(request: IRequest, name: str) -> bytes:
-        return reply(request, await manager.unload(name))
+        return reply(request, await models.unload(name))
 
     @routes.route("/models/<name>/reload", methods=["POST"])
     async def reload(request: IRequest, name: str) -> bytes:
-        return reply(request, await manager.reload(name))
+        return reply(request, await models.reload(name))
 
-    _add_versions(routes, manager)
-    _add_labels(routes, manager)
+    _add_versions(routes, models)
+    _add_labels(routes, models)
     return routes
 
 
-def _add_versions(routes: Klein, manager: Manager) -> None:
+def _add_versions(routes: Klein, models: Administration) -> None:
     place = "/models/<name>/versions/<version>"
 
     @routes.route(place, methods=["POST"])
     async def load_version(request: IRequest, name: str, version: str) -> bytes:
-        return reply(request, await manager.load_version(name, _number(version)))
+        return reply(request, await models.load_version(name, _number(version)))
 
     @routes.route(f"{place}/reload", methods=["POST"])
     async def reload_version(request: IRequest, name: str, version: str) -> bytes:
-        return reply(request, await manager.reload(name, _number(version)))
+        return reply(request, await models.reload(name, _number(version)))
 
     @routes.route(place, methods=["DELETE"])
     async def unload_version(request: IRequest, name: str, version: str) -> bytes:
-        return reply(request, await manager.unload_version(name, _number(version)))
+        return reply(request, await models.unload_version(name, _number(version)))
 
 
-def _add_labels(routes: Klein, manager: Manager) -> None:
+def _add_labels(routes: Klein, models: Administration) -> None:
     place = "/models/<name>/labels/<label>"
 
     @routes.route(place, methods=["PUT"])
@@ -125,11 +125,11 @@ def _add_labels(routes: Klein, manager: Manager) -> None:
         if body.keys() != {"version"} or type(number) is not int:
             raise InvalidBody('the body must be {"version": N}')
         label = _checked(parse_name, label)
-        return reply(request, await manager.label(name, label, number))
+        return reply(request, await models.label(name, label, number))
 
     @routes.route(place, methods=["DELETE"])
     async def remove_label(request: IRequest, name: str, label: str) -> bytes:
-        return reply(request, await manager.label(name, label, None))
+        return reply(request, await models.label(name, label, None))
 
 
 def _body(request: IRequest) -> dict[str, Any]:

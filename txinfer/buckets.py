@@ -8,16 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from functools import partial
 from typing import IO, Any
-
-from twisted.internet.defer import Deferred, succeed
-from zope.interface import implementer
 
 from . import layout
 from .archive import Refused, place_in, remove
 from .interfaces import IModel, IThreads
-from .sources import Found, ISource, LoadFolder, why_unfinished
+from .sources import Found, LoadFolder, VersionFolders, why_unfinished
 from .transfer import Failed, Stopped, TooMuch, Transfer
 
 CHUNK = 1024 * 1024
@@ -29,8 +27,7 @@ LEAST_POLL = 30.0
 MARKS = ("ETag", "etag", "md5Hash", "LastModified", "updated", "mtime", "created")
 
 
-@implementer(ISource)
-class Bucket:
+class Bucket(VersionFolders):
     """A SavedModel, or version folders, in an object store.
 
     Args:
@@ -51,39 +48,17 @@ class Bucket:
         threads: IThreads,
         most: int,
     ) -> None:
+        super().__init__(threads, partial(versions, url), self._inspect)
         self._url = url
         self._tags = tags
         self._load = load
-        self._threads = threads
         self._most = most
-        self._folders: dict[int, str] = {}
         self._transfers: list[Transfer] = []
-
-    def numbers(self) -> Deferred[Collection[int]]:
-        """See :class:`~txinfer.sources.ISource`."""
-        found = self._threads.run(versions, self._url)
-        return found.addCallback(self._remember)
-
-    def inspect(self, number: int) -> Deferred[Found]:
-        """See :class:`~txinfer.sources.ISource`."""
-        return self._threads.run(self._inspect, self._folders[number])
-
-    def refresh(self) -> Deferred[None]:
-        """See :class:`~txinfer.sources.ISource`: nothing is remembered."""
-        return succeed(None)
 
     def stop(self) -> None:
         """See :class:`~txinfer.sources.ISource`."""
         for transfer in self._transfers:
             transfer.stopped = True
-
-    def clear(self) -> Deferred[None]:
-        """See :class:`~txinfer.sources.ISource`: each version clears its own."""
-        return succeed(None)
-
-    def _remember(self, folders: dict[int, str]) -> Collection[int]:
-        self._folders = folders
-        return folders.keys()
 
     def _inspect(self, folder: str) -> Found:
         files = list(listed_files(self._url, folder))

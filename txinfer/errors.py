@@ -85,8 +85,8 @@ class InputRefused(InferenceError):
         self.code = code
 
 
-class UnknownMethod(InferenceError):
-    """No method has that name.
+class Unknown(InferenceError):
+    """Nothing of its ``kind`` has that name.
 
     Args:
         name: what was asked for.
@@ -94,25 +94,29 @@ class UnknownMethod(InferenceError):
     """
 
     status = 404
+    kind = ""
 
     def __init__(self, name: str, known: list[str]) -> None:
         names = ", ".join(known) or "none"
-        super().__init__(f"no method {clip(name)}; known: {names}")
-        self.known = known
+        super().__init__(f"no {self.kind} {clip(name)}; known: {names}")
 
 
-class UnknownModel(InferenceError):
-    """No model has that name.
+class UnknownMethod(Unknown):
+    """No method has that name."""
 
-    Args:
-        name: what was asked for.
-        known: the names that exist.
-    """
+    kind = "method"
 
-    status = 404
 
-    def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(f"no model {clip(name)}; known: {', '.join(known) or 'none'}")
+class UnknownModel(Unknown):
+    """No model has that name."""
+
+    kind = "model"
+
+
+class UnknownLabel(Unknown):
+    """No version of the model has that label."""
+
+    kind = "label"
 
 
 class UnknownVersion(InferenceError):
@@ -129,20 +133,6 @@ class UnknownVersion(InferenceError):
         numbers = "" if known is None else ", ".join(map(str, known)) or "none"
         more = numbers and f"; known: {numbers}"
         super().__init__(f"no version {clip(version)}{more}")
-
-
-class UnknownLabel(InferenceError):
-    """No version of the model has that label.
-
-    Args:
-        label: what was asked for.
-        known: the labels that exist.
-    """
-
-    status = 404
-
-    def __init__(self, label: str, known: list[str]) -> None:
-        super().__init__(f"no label {clip(label)}; known: {', '.join(known) or 'none'}")
 
 
 class TooManyElements(InferenceError):

@@ -59,9 +59,8 @@ class BoundedChannel(AnswerChannel):
     """One connection.
 
     ``current`` is the request being answered; ``refused`` is whether a request
-    on it was not even read, and ``refused_as`` what that is called; ``deadline`` is
-    when the site calls
-    :meth:`on_deadline`, in seconds on the reactor's clock.
+    on it was not even read, and ``refused_as`` what that is called; ``deadline``
+    is when the site calls :meth:`on_deadline`, in seconds on the reactor's clock.
 
     Args:
         site: has the limits, the clock and the resource.

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from .collector import Collector
 from .interfaces import IThreads
 from .models import Servable, State
 from .observe import NOBODY, IObserver, Labels
+from .progress import told_of
 from .sources import Found
 from .warming import Warming
-
-# A SavedModel can take a minute to load; silence that long looks like a hang.
-PROGRESS_SECONDS = 5.0
 
 
 class Loader:
@@ -82,30 +79,21 @@ class Loader:
                 servable, found, self._pads, self._threads, self._clock, self._observer
             )
             try:
-                with self._telling(found, began, warming):
+                tell = partial(self._tell, found, began, warming)
+                with told_of(tell, self._clock):
                     await servable.load(warming.run)
                 failed = False
             finally:
                 seconds = self._clock.seconds() - began
                 self._observer.loaded(servable.labels, seconds, failed)
 
-    @contextmanager
-    def _telling(self, found: Found, began: float, warming: Warming) -> Iterator[None]:
-        def tell() -> None:
-            far = warming.text or ""
-            if not far and found.progress is not None:
-                far = f", {found.progress()}"
-            self.log.info(
-                "Loading {path} ... {seconds:.0f} s{far}",
-                path=found.place,
-                seconds=self._clock.seconds() - began,
-                far=far,
-            )
-
-        progress = LoopingCall(tell)
-        progress.clock = self._clock
-        progress.start(PROGRESS_SECONDS)
-        try:
-            yield
-        finally:
-            progress.stop()
+    def _tell(self, found: Found, began: float, warming: Warming) -> None:
+        far = warming.text or ""
+        if not far and found.progress is not None:
+            far = f", {found.progress()}"
+        self.log.info(
+            "Loading {path} ... {seconds:.0f} s{far}",
+            path=found.place,
+            seconds=self._clock.seconds() - began,
+            far=far,
+        )

@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import IO, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from . import layout
 from .archive import Refused, find_model, remove, unpack
 from .interfaces import IThreads
+from .progress import told_of
 from .sources import Folder, Found, ISource, LoadFolder
 from .transfer import Failed, TooMuch, Transfer
-
-# An archive can take minutes to come; silence that long looks like a hang.
-PROGRESS_SECONDS = 5.0
 
 # One that could not be had is not asked for again at every look.
 RETRY_SECONDS = 60.0
@@ -132,26 +128,16 @@ class Archive:
 
     async def _bring_into(self, place: str) -> str:
         path = os.path.join(place, "archive")
-        with open(path, "wb") as file, self._telling():
+        with open(path, "wb") as file, told_of(self._tell, self._clock):
             self._coming = Deferred.fromCoroutine(self._bring(file, self._transfer))
             found = await self._coming
         if self._sha256 not in (None, found):
             raise Refused(f"its SHA-256 is {found}, not {self._sha256}")
         return await self._threads.run(_unpack, path, place, self._transfer.most)
 
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        def tell() -> None:
-            far = self._transfer.text()
-            self.log.info("Downloading {name} ... {far}", name=self._name, far=far)
-
-        progress = LoopingCall(tell)
-        progress.clock = self._clock
-        progress.start(PROGRESS_SECONDS)
-        try:
-            yield
-        finally:
-            progress.stop()
+    def _tell(self) -> None:
+        far = self._transfer.text()
+        self.log.info("Downloading {name} ... {far}", name=self._name, far=far)
 
 
 def _unpack(path: str, place: str, most: int) -> str:

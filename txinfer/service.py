@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from .admin import AdminRoot
+from .administration import Administration
 from .callers import Calls
 from .errors import FetchFailed, Unavailable
 from .fetch import FetchPolicy
@@ -27,7 +28,6 @@ from .interfaces import IFetcher, IModel, IModels, IPredictor, IStatus
 from .keys import ApiKeys
 from .life import Life
 from .limits import CallLimits, ClientLimits
-from .manage import Manager
 from .observe import NOBODY, IObserver, Load
 from .operations import FIGURES, Operations
 from .paths import STATIC_SEGMENT, Paths
@@ -210,7 +210,7 @@ class InferenceService(Service, Calls):
         """The HTTP interface of those who load and unload models. Whoever reaches it
         can have any program run: it has no place beside :meth:`resource`.
         """
-        return AdminRoot(Manager(self._current, self._tags))
+        return AdminRoot(Administration(self._current, self._tags))
 
     def rehearsal(self) -> Root:
         """What calls methods as :meth:`resource` does, for whoever starts the service:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from functools import partial
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -82,14 +83,30 @@ class ISource(Interface):
         """Remove what is left on this machine, once all versions are closed."""
 
 
+class Stays:
+    """The half of a source that has nothing to fetch, to stop or to remove."""
+
+    least_poll = 0.0
+
+    def refresh(self) -> Deferred[None]:
+        """See :class:`ISource`."""
+        return succeed(None)
+
+    def stop(self) -> None:
+        """See :class:`ISource`."""
+
+    def clear(self) -> Deferred[None]:
+        """See :class:`ISource`."""
+        return succeed(None)
+
+
 @implementer(ISource)
-@attrs.define(eq=False)
-class OneModel:
+@attrs.define(eq=False, slots=False)
+class OneModel(Stays):
     """A model that somebody else makes, as version 1."""
 
     place: str
     _load: Callable[[], IModel]
-    least_poll: float = 0.0
 
     def numbers(self) -> Deferred[Collection[int]]:
         """See :class:`ISource`."""
@@ -99,20 +116,42 @@ class OneModel:
         """See :class:`ISource`."""
         return succeed(Found(self.place, None, self._load))
 
-    def refresh(self) -> Deferred[None]:
-        """See :class:`ISource`."""
-        return succeed(None)
-
-    def stop(self) -> None:
-        """See :class:`ISource`."""
-
-    def clear(self) -> Deferred[None]:
-        """See :class:`ISource`."""
-        return succeed(None)
-
 
 @implementer(ISource)
-class Folder:
+class VersionFolders(Stays):
+    """A source whose versions are folders somewhere.
+
+    Args:
+        threads: where to wait for them.
+        search: finds the folders by their numbers; blocks.
+        look: looks at one of them; blocks.
+    """
+
+    def __init__(
+        self,
+        threads: IThreads,
+        search: Callable[[], dict[int, str]],
+        look: Callable[[str], Found],
+    ) -> None:
+        self._threads = threads
+        self._search = search
+        self._look = look
+        self._folders: dict[int, str] = {}
+
+    def numbers(self) -> Deferred[Collection[int]]:
+        """See :class:`ISource`."""
+        return self._threads.run(self._search).addCallback(self._remember)
+
+    def inspect(self, number: int) -> Deferred[Found]:
+        """See :class:`ISource`."""
+        return self._threads.run(self._look, self._folders[number])
+
+    def _remember(self, folders: dict[int, str]) -> Collection[int]:
+        self._folders = folders
+        return folders.keys()
+
+
+class Folder(VersionFolders):
     """A SavedModel folder, or a folder of version folders, on this machine.
 
     Args:
@@ -122,40 +161,12 @@ class Folder:
         threads: where to wait for the disk.
     """
 
-    least_poll = 0.0
-
     def __init__(
         self, path: str, tags: Sequence[str], load: LoadFolder, threads: IThreads
     ) -> None:
-        self._path = path
+        super().__init__(threads, partial(layout.versions, path), self._inspect)
         self._tags = tags
         self._load = load
-        self._threads = threads
-        self._folders: dict[int, str] = {}
-
-    def numbers(self) -> Deferred[Collection[int]]:
-        """See :class:`ISource`."""
-        found = self._threads.run(layout.versions, self._path)
-        return found.addCallback(self._remember)
-
-    def inspect(self, number: int) -> Deferred[Found]:
-        """See :class:`ISource`."""
-        return self._threads.run(self._inspect, self._folders[number])
-
-    def refresh(self) -> Deferred[None]:
-        """See :class:`ISource`."""
-        return succeed(None)
-
-    def stop(self) -> None:
-        """See :class:`ISource`."""
-
-    def clear(self) -> Deferred[None]:
-        """See :class:`ISource`."""
-        return succeed(None)
-
-    def _remember(self, folders: dict[int, str]) -> Collection[int]:
-        self._folders = folders
-        return folders.keys()
 
     def _inspect(self, folder: str) -> Found:
         files = sorted(_files(folder))

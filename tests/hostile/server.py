@@ -12,8 +12,8 @@ from typing import Any
 
 from twisted.internet import reactor as global_reactor
 from twisted.web.resource import Resource
-from twisted.web.server import Site
 
+from tests.hostile.beside import serve_beside
 from tests.hostile.calls import CALLS
 from tests.hostile.cases import LIMITS, REQUEST_SIZE
 from tests.memory import MemoryModel
@@ -56,19 +56,7 @@ def main(folder: str) -> None:
         "memory", load=MemoryModel, limits=calls, static_path=folder, reactor=reactor
     )
     server = Server(service, ["tcp:0:interface=127.0.0.1"], reactor, door)
-    server.privilegedStartService()
-    server.startService()
-    gauges: Any = Site(Gauges(server))
-    side = reactor.listenTCP(0, gauges, interface="127.0.0.1")
-    (port,) = server._ports
-    at: Any = port.getHost()
-
-    def tell(_: None) -> None:
-        print(at.port, side.getHost().port, flush=True)
-
-    service.when_ready().addCallback(tell)
-    reactor.addSystemEventTrigger("before", "shutdown", server.stopService)
-    reactor.run()
+    serve_beside(server, Gauges(server))
 
 
 if __name__ == "__main__":

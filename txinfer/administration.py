@@ -33,7 +33,7 @@ class NotServed(InferenceError):
     status = 422
 
 
-class Manager:
+class Administration:
     """Does what operators ask for, in full, whether they wait for it or not.
 
     Each Deferred fires with what there is of the model then, in JSON's types, and
