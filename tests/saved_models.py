@@ -182,6 +182,34 @@ def counter(path: str) -> None:
 
 
 @builder
+def python(path: str) -> None:
+    """``calls`` calls Python, deep in a function; ``plain`` does not."""
+
+    def inner(x: Any) -> Any:
+        return tf.numpy_function(lambda y: y * 2, [x], tf.float32)
+
+    def calls(x: Any) -> dict[str, Any]:
+        y = tf.cond(tf.size(x) > 0, lambda: inner(x), lambda: x)
+        return {"y": tf.ensure_shape(y, [None])}
+
+    def plain(x: Any) -> dict[str, Any]:
+        return {"y": x * 2}
+
+    save(path, traced(calls, plain, spec([None])))
+
+
+@builder
+def ragged(path: str) -> None:
+    """The sums of the rows of a ragged tensor, whose signature has it in parts."""
+    module = tf.Module()
+    rows = tf.RaggedTensorSpec([None, None], tf.float32, ragged_rank=1)
+    module.sums = tf.function(
+        lambda x: {"y": tf.reduce_sum(x, 1)}, input_signature=[rows]
+    )
+    tf.saved_model.save(module, path, signatures={"serving_default": module.sums})
+
+
+@builder
 def batch_dependent(path: str) -> None:
     """Each row less the mean of the batch."""
     one(path, lambda x: {"y": x - tf.reduce_mean(x, 0)}, spec([None, 2]))

@@ -15,6 +15,7 @@ from tests.saved_models import BUILDERS
 from tests.services import Listening, ServiceCase, reactor
 from txinfer import BatchPolicy, InferenceService
 from txinfer.errors import InputRefused, InvalidModel
+from txinfer.probe import PARTS
 
 GOOD = bytes(tf.io.encode_png(np.full((8, 8, 3), 200, np.uint8)).numpy())
 
@@ -72,6 +73,21 @@ class EndToEndTests(ServiceCase):
         outputs = await gatherResults(calls)
         # Nothing was counted at load, and each call saw those before it.
         self.assertEqual([o["y"][0] for o in outputs], [n + 2 for n in range(10)])
+
+    async def test_a_ragged_tensor_is_taken_in_its_parts(self) -> None:
+        service = await self.serving("ragged")
+        (method,) = service.methods()
+        self.assertEqual(method.direct, PARTS)
+        values, splits = method.signature.inputs
+        calls = [
+            service.predict(method.name, **{values: [1, 2, n], splits: [0, 2, 2, 3]})
+            for n in range(4)
+        ]
+        for n, outputs in enumerate(await gatherResults(calls)):
+            self.assertEqual(outputs["y"].tolist(), [3, 0, n])
+        sample = dict(method.sample or {})
+        outputs = await service.predict(method.name, **sample)
+        self.assertEqual(len(outputs["y"]), 2)
 
     async def test_rows_that_depend_on_each_other_are_not_joined(self) -> None:
         service = await self.serving("batch_dependent")

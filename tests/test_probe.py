@@ -10,7 +10,7 @@ from PIL import Image
 from tests.memory import Function, affine, spec
 from txinfer.errors import InputRefused
 from txinfer.madeup import made_up, png
-from txinfer.probe import BELIEVED, SHOWN, Finding, probe
+from txinfer.probe import BELIEVED, PARTS, SHOWN, Finding, probe
 from txinfer.tensors import Signature, Tensors
 
 FLOATS = Signature({"x": spec()}, {"y": spec()})
@@ -164,3 +164,28 @@ def test_made_up_images_are_images(side: int) -> None:
     image = Image.open(BytesIO(png(side, 77)))
     assert image.size == (side, side)
     assert image.getextrema() == (77, 77)
+
+
+@pytest.mark.parametrize("values", ["float32", "int64", "string"])
+def test_parts_of_a_ragged_tensor_have_rows_of_their_own(values: str) -> None:
+    def lengths(tensors: Tensors) -> Tensors:
+        splits = tensors["x_1"]
+        if splits[0] != 0 or splits[-1] != len(tensors["x"]):
+            raise InputRefused("INVALID_ARGUMENT")
+        return {"y": np.diff(splits).astype(np.float32)}
+
+    signature = Signature(
+        {"x": spec(values), "x_1": spec("int64")}, {"y": spec("float32")}
+    )
+    finding = probe(lengths, signature)
+    assert (finding.independent, finding.evidence) == (False, PARTS)
+    assert finding.parts is not None
+    assert [len(array) for array in finding.parts.values()] == [2, 3]
+
+
+def test_inputs_that_are_refused_at_any_length_are_believed_to_be_tied() -> None:
+    def refuse(tensors: Tensors) -> Tensors:
+        raise InputRefused("INVALID_ARGUMENT")
+
+    signature = Signature({"a": spec(), "b": spec("int64")}, {"y": spec()})
+    assert probe(refuse, signature) == Finding(True, BELIEVED)

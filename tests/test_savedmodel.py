@@ -263,6 +263,14 @@ class TestSignatures:
     def test_no_outputs_are_refused(self, opened: Open) -> None:
         assert opened("keras_in_module").refused == {"nothing": "it has no outputs"}
 
+    def test_a_function_of_python_is_not_in_the_model(self, opened: Open) -> None:
+        model = opened("python")
+        why = "it calls a Python function (EagerPyFunc), which no SavedModel holds"
+        whys = {why, why.replace("Eager", "")}
+        assert list(model.refused) == ["calls"]
+        assert model.refused["calls"] in whys
+        assert model.run("plain", {"x": array([2])})["y"].tolist() == [4]
+
     def test_a_variable_that_was_never_saved_is_named(self, opened: Open) -> None:
         why = "its variable 'local' has no value"
         assert opened("v1_unset").refused == {"unset": why}

@@ -49,6 +49,12 @@ class Unserved(Exception):
     """Why a signature, or a way to load, cannot be used, in words."""
 
 
+def refuse_python(op: str | None) -> None:
+    """Raise Unserved if a signature calls Python by an op."""
+    if op is not None:
+        raise Unserved(f"it calls a Python function ({op}), which no SavedModel holds")
+
+
 def as_failure(error: Exception) -> InferenceError:
     """The public error for what a run raised.
 

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import tensorflow as tf
 
-from .failures import Unserved
+from .failures import Unserved, refuse_python
 from .graphs import Graph
 from .session import public, sort_out, spec
 from .tensors import Array, Signature, TensorSpec
@@ -60,7 +60,9 @@ def _entry(function: Any) -> Entry:
         return [results[name].numpy() for name in outputs]
 
     graph_def = function.graph.as_graph_def()
-    stateful = Graph(graph_def).why_stateful(node.name for node in graph_def.node)
+    walk, names = Graph(graph_def), [node.name for node in graph_def.node]
+    refuse_python(walk.python(names))
+    stateful = walk.why_stateful(names)
     return Entry(Signature(inputs=inputs, outputs=outputs), run, stateful)
 
 

@@ -34,6 +34,10 @@ WRITERS = re.compile(
     re.VERBOSE,
 )
 
+#: The ops that call a function of the Python process that saved the model, which
+#: is not in it (``python/ops/script_ops.py``).
+PYTHON = frozenset(("PyFunc", "PyFuncStateless", "EagerPyFunc"))
+
 #: The ops that make a variable, as a resource or as a reference.
 VARIABLES = frozenset(("VarHandleOp", "VariableV2", "Variable"))
 
@@ -84,6 +88,11 @@ class Graph:
         for op in self.writers(tensors):
             return f"it writes state ({op})"
         return None
+
+    def python(self, tensors: Iterable[str]) -> str | None:
+        """An op that calls Python while these tensors are made; None if none does."""
+        nodes = self._with_bodies(self.nodes(tensors))
+        return next((node.op for node in nodes if node.op in PYTHON), None)
 
     def writers(self, tensors: Iterable[str]) -> Iterator[str]:
         """The ops that write something while these tensors, or nodes, are made."""

@@ -80,6 +80,32 @@ def made_up(signature: Signature) -> Iterator[Tensors]:
         }
 
 
+def made_up_parts(signature: Signature) -> Iterator[Tensors]:
+    """Candidates of unequal rows, for inputs that are parts of ragged tensors.
+
+    TensorFlow's signatures have a ragged tensor as its values and the places where
+    its rows begin and end, of which there is one more. So some of the integers
+    count from 0, and everything else has a row less.
+    """
+    counts = [
+        name
+        for name, spec in signature.inputs.items()
+        if spec.type in ("int32", "int64") and not spec.row_shape
+    ]
+    plainest = next(made_up(signature), None)
+    if plainest is None or len(signature.inputs) < 2:
+        return
+    # The values may be integers, too; they come first.
+    for splits in (counts, counts[1:]):
+        if splits:
+            yield {
+                name: np.arange(ROWS).astype(array.dtype)
+                if name in splits
+                else array[: ROWS - 1]
+                for name, array in plainest.items()
+            }
+
+
 def _shape(spec: TensorSpec, size: int, last: int) -> tuple[int, ...]:
     inner = [size if n is None else n for n in spec.row_shape]
     if inner and spec.row_shape[-1] is None:

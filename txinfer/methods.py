@@ -14,7 +14,7 @@ from .errors import InvalidInput, Unavailable
 from .interfaces import IMethod, IModel, IRunnable
 from .observe import Labels
 from .probe import Finding, probe
-from .sample import Values, find_sample, made_up
+from .sample import Values, find_sample, listed, made_up
 from .tensors import Signature, Tensors, pad, row_count
 from .trace import Trace
 
@@ -53,7 +53,7 @@ class Method:
         self._collector = collector
         self._closed = False
         self._pads = pads
-        self._by_rows = self.signature.by_rows
+        self._by_rows = self.signature.by_rows and finding.parts is None
         # Inputs whose rows may differ in shape from call to call.
         self._loose = tuple(
             name
@@ -149,5 +149,7 @@ def examine(
         return Method(name, model, collector, finding, sample, labels, pads)
     fixed = signature.why_not_by_rows()
     finding = Finding(False, fixed) if fixed else probe(run, signature)
+    if finding.parts is not None:
+        return Method(name, model, collector, finding, listed(finding.parts), labels)
     sample = find_sample(run, signature)
     return Method(name, model, collector, finding, sample, labels, pads)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import attrs
 import numpy as np
 
-from .madeup import ROWS, made_up
+from .madeup import ROWS, made_up, made_up_parts
 from .tensors import Array, Signature, Tensors, split
 
 Run = Callable[[Tensors], Tensors]
@@ -27,12 +27,20 @@ SHOWN = "made-up rows have the same results alone, together and in another order
 BELIEVED = "the signature says so; no made-up rows were accepted to check it"
 
 
+PARTS = "an input is in parts, as a ragged tensor is, which have rows of their own"
+
+
 @attrs.frozen
 class Finding:
-    """Whether rows may share a run, and the evidence for it, in words."""
+    """Whether rows may share a run, and the evidence for it, in words.
+
+    ``parts`` is a call that was answered although its inputs have not equally many
+    rows; None if all inputs are to have the same.
+    """
 
     independent: bool
     evidence: str
+    parts: Tensors | None = None
 
 
 def probe(run: Run, signature: Signature) -> Finding:
@@ -51,6 +59,12 @@ def probe(run: Run, signature: Signature) -> Finding:
             # The model may refuse what is made up, or break down on it.
             continue
         return Finding(why is None, why or SHOWN)
+    for parts in made_up_parts(signature):
+        try:
+            run(parts)
+        except Exception:
+            continue
+        return Finding(False, PARTS, parts)
     return Finding(True, BELIEVED)
 
 

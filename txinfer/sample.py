@@ -45,6 +45,16 @@ def find_sample(
     return None
 
 
+def listed(tensors: Tensors) -> Values:
+    """Made-up tensors as JSON values; strings are text."""
+    return {
+        name: [value.decode() for value in array]
+        if array.dtype == object
+        else array.tolist()
+        for name, array in tensors.items()
+    }
+
+
 def made_up(signature: Signature) -> Iterator[Values]:
     """Different values for the inputs, each the same for the same signature."""
     specs = signature.inputs

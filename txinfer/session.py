@@ -12,7 +12,7 @@ from tensorflow.core.framework import attr_value_pb2
 from tensorflow.core.protobuf import config_pb2
 
 from . import layout
-from .failures import Unserved, reason
+from .failures import Unserved, reason, refuse_python
 from .graphs import Graph
 from .tensors import Shape, Signature, TensorSpec
 from .tune import Runner, SessionPolicy
@@ -179,6 +179,7 @@ def ends_of(graph: Any, walk: Graph, signature: Any, unset: Iterable[str]) -> En
     names = [it.name for it in fetches]
     for variable in walk.variables(names).intersection(unset):
         raise Unserved(f"its variable '{variable}' has no value")
+    refuse_python(walk.python(names))
     with graph.as_default():
         # No tensor may be both fed and fetched, but a copy of it may.
         copies = [tf.identity(it) if it.name in fed else it for it in fetches]
