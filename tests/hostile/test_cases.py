@@ -10,7 +10,7 @@ import pytest
 
 from tests.hostile.cases import CASES
 from tests.hostile.conftest import Target
-from tests.hostile.wire import CLOSED, Case, post
+from tests.hostile.wire import CLOSED, Case, head, post
 
 
 def send(wire: socket.socket, case: Case) -> None:
@@ -78,6 +78,36 @@ def test_it_is_answered_as_it_should_be_and_harms_nobody(
         bystander.sendall(post(b'{"x": [3.0]}'))
         status, _, body = read_answer(stream) or (0, {}, b"")
         assert (status, json.loads(body)) == (200, {"y": [7.0]})
+    assert not any(target.settled().values())
+
+
+LARGE = 20 * 1024 * 1024
+PIECE = bytes(64 * 1024)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (head("POST / HTTP/1.1", f"Content-Length: {LARGE}"), PIECE),
+        (
+            head("POST / HTTP/1.1", "Transfer-Encoding: chunked"),
+            b"%x\r\n%b\r\n" % (len(PIECE), PIECE),
+        ),
+    ],
+    ids=["announced", "chunked"],
+)
+def test_who_is_in_the_middle_of_20_mb_sees_why_they_are_refused(
+    target: Target, sent: tuple[bytes, bytes]
+) -> None:
+    first, piece = sent
+    large = Case("large", (first, *[piece] * (LARGE // len(PIECE))), 413)
+    for _ in range(30):
+        with target.connect() as wire, wire.makefile("rb") as stream:
+            send(wire, large)
+            answer = read_answer(stream)
+        assert answer is not None
+        assert answer[0] == 413
+        assert_in_form(*answer)
     assert not any(target.settled().values())
 
 
