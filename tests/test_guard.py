@@ -103,6 +103,14 @@ def test_preflights_and_open_paths_need_no_key() -> None:
     assert client.get("/names").status == 401
 
 
+@pytest.mark.parametrize("body", [None, b"", b"{}"])
+def test_a_preflight_needs_no_key_whatever_its_body(body: bytes | None) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Origin": "https://a.example"}
+    answer = web().ask("OPTIONS", "/names", body, asked)
+    assert answer.status == 204
+    assert web().ask("OPTIONS", "/names", body).status == 401
+
+
 def test_past_its_rate_a_client_is_told_when_to_come_back() -> None:
     client = web(ONE_A_SECOND)
     statuses = [client.ask("GET", "/", None, BEARER).status for _ in range(3)]

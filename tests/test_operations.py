@@ -23,7 +23,7 @@ from txinfer.limits import ClientLimits
 from txinfer.observe import Amount, Depth, Labels, Load, Run
 from txinfer.operations import FIGURES, HEALTH, Operations
 from txinfer.trace import Trace
-from txinfer.web import ErrorResource, Root
+from txinfer.web import CORS_HEADERS, PREFLIGHT_HEADERS, ErrorResource, Root
 
 NAMES = Labels("digits", 3, "names")
 
@@ -51,9 +51,11 @@ class Bench:
         self.clock = Clock()
         self.operations = Operations(self.status, self.clock)
         self.operations.begin()
-        root = Root(ErrorResource(418, "the api"), guard=guard)
+        api = ErrorResource(418, "the api")
+        root = Root(api, CORS_HEADERS, PREFLIGHT_HEADERS, guard, private=FIGURES)
         self.operations.mount_health(root)
         self.operations.mount_figures(root)
+        self.root = root
         self.web = WebClient(root)
 
     def get(self, path: str, verb: str = "GET", **headers: str) -> Answer:
@@ -142,6 +144,39 @@ def test_a_registry_has_the_metrics_while_the_service_runs() -> None:
     second.begin()
     first.end()
     assert len(list(registry.collect())) > 10
+
+
+PREFLIGHT = {"Access_Control_Request_Method": "GET", "Origin": "https://a.example"}
+
+
+def open_headers(answer: Answer) -> list[str]:
+    """The headers of an answer that let pages of other origins read it."""
+    wanted = ("access-control-", "timing-allow-")
+    return [name for name in answer.headers if name.lower().startswith(wanted)]
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/stats", "/monitoring/prometheus/metrics", "/metrics/x"]
+)
+def test_pages_of_other_origins_do_not_read_figures(bench: Bench, path: str) -> None:
+    for verb in ("GET", "HEAD", "POST"):
+        assert open_headers(bench.get(path, verb, Origin="https://a.example")) == []
+    preflight = bench.get(path, "OPTIONS", **PREFLIGHT)
+    assert (preflight.status // 100, open_headers(preflight)) == (4, [])
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metric", "/names"])
+def test_pages_of_other_origins_read_everything_else(bench: Bench, path: str) -> None:
+    assert len(open_headers(bench.get(path))) == len(CORS_HEADERS)
+    assert bench.get(path, "OPTIONS", **PREFLIGHT).status == 204
+
+
+def test_pages_do_not_read_figures_under_any_site(bench: Bench) -> None:
+    mounted: Any = Resource()
+    mounted.putChild(b"api", bench.root)
+    web = WebClient(mounted, Site(mounted, reactor=bench.clock))
+    assert open_headers(web.get("/api/stats")) == []
+    assert open_headers(web.get("/api/healthz"))
 
 
 # Statistics

@@ -26,6 +26,10 @@ class Paths:
         """The segments that nobody needs a key for."""
         return HEALTH | {STATIC_SEGMENT} if self.static else HEALTH
 
+    def private(self) -> frozenset[bytes]:
+        """The segments that pages of other origins have no business with."""
+        return FIGURES if self.metrics else frozenset()
+
     def hiding(self, name: str) -> str | None:
         """What keeps a method from being called at the root, in words; if anything."""
         segment = name.split("/")[0].encode()

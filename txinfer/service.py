@@ -198,7 +198,8 @@ class InferenceService(Service, Calls):
         guard = None if self.guard.admits_all else self.guard
         router = self._router(self.operations.metrics)
         full = partial(self.held.body_refusal, self.operations.metrics)
-        root = Root(Api(router, guard), headers, preflight, guard, full)
+        api = Api(router, guard)
+        root = Root(api, headers, preflight, guard, full, self._paths.private())
         self.operations.mount_health(root)
         if self._paths.metrics:
             self.operations.mount_figures(root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from klein import Klein
@@ -151,6 +151,8 @@ class Root(Resource):
             answered if it is empty.
         guard: who is let in; None lets everybody in.
         full: why not to read a body of so many bytes; None to read it.
+        private: first segments of paths that are not for scripts of other origins:
+            they get neither the headers nor preflights.
     """
 
     def __init__(
@@ -160,9 +162,11 @@ class Root(Resource):
         preflight: tuple[tuple[bytes, bytes], ...] = (),
         guard: Guard | None = None,
         full: Callable[[int], InferenceError | None] = _never_full,
+        private: Container[bytes] = (),
     ) -> None:
         super().__init__()
         self._api = api
+        self._private = private
         self._full = full
         self._guard = guard
         self._headers = headers
@@ -179,7 +183,8 @@ class Root(Resource):
         error = None
         if self._guard is not None:
             segment = request.path[1:].partition(b"/")[0]
-            error = self._guard.admit(request, segment)
+            if not self._is_preflight(request, segment):
+                error = self._guard.admit(request, segment)
         error = error or self._full(announced)
         if error is None:
             return None
@@ -187,12 +192,17 @@ class Root(Resource):
 
     def getChildWithDefault(self, path: bytes, request: IRequest) -> IResource:
         """The folder of that name, or the API with the path given back to it."""
+        is_ours = hasattr(request, "respond")
         for name, value in self._headers:
-            request.setHeader(name, value)
-        if not hasattr(request, "respond"):
+            if path not in self._private:
+                request.setHeader(name, value)
+            elif is_ours:
+                # The site has them on every answer.
+                request.responseHeaders.removeHeader(name)
+        if not is_ours:
             # Our own site names all requests itself.
             request.setHeader(b"X-Request-Id", request_id(request))
-        if self._is_preflight(request):
+        if self._is_preflight(request, path):
             return _Preflight(self._preflight)
         refusal = self._guard and self._guard.admit(request, path)
         if refusal:
@@ -215,9 +225,10 @@ class Root(Resource):
         answer: bytes | int = self.getChildWithDefault(b"", request).render(request)
         return answer
 
-    def _is_preflight(self, request: IRequest) -> bool:
+    def _is_preflight(self, request: IRequest, segment: bytes) -> bool:
         return (
             bool(self._preflight)
+            and segment not in self._private
             and request.method == b"OPTIONS"
             and request.getHeader(b"Access-Control-Request-Method") is not None
         )
