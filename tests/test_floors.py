@@ -66,6 +66,7 @@ FLOORS = [
         "codings",
         "optvalues",
         "deadlines",
+        "elsewhere",
         "turns",
         "freeze",
         "captures",

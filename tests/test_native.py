@@ -165,6 +165,7 @@ class Bench:
             Api(dialect.router()),
             CORS_HEADERS if cors else (),
             PREFLIGHT_HEADERS if cors else (),
+            observer=self.told,
         )
         self.web = WebClient(self.root)
 

@@ -375,7 +375,7 @@ class OperationsTests(ServiceCase):
         self.assertEqual((await web.look("/readyz"))[0], 200)
         self.assertEqual((await web.look("/stats"))[0], 401)
         counts = service.operations.metrics.methods["", ""]
-        self.assertEqual(dict(counts.statuses), {401: 2})
+        self.assertEqual(dict(counts.statuses), {401: 2, 200: 1})
 
 
 class ResourceTests(ServiceCase):

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.test_native import COLUMNS, Bench, Shelf
-from tests.web_client import Answer
+from tests.web_client import Answer, Connection, request
 
 # What is seen of a phase of no length on a clock that does not move.
 NOTHING = {"fetch": 0.0, "queue": 0.0, "run": 0.0, "rows": 0.0}
@@ -23,6 +23,13 @@ def timing(answer: Answer) -> dict[str, float]:
     )
     assert match, header
     return dict(zip(NOTHING, map(float, match.groups()), strict=True))
+
+
+def total(answer: Answer) -> float:
+    """What it says of what is no call: milliseconds from the first byte."""
+    match = re.fullmatch(r"total;dur=(\d+\.\d{3})", answer["Server-Timing"] or "")
+    assert match, answer["Server-Timing"]
+    return float(match[1])
 
 
 def counted(bench: Bench, method: str) -> dict[int, int]:
@@ -88,7 +95,7 @@ def test_calls_of_methods_that_there_are_not_are_counted_as_nobodys(
     bench: Bench,
 ) -> None:
     for path in ("/nope", "/nope2"):
-        assert timing(bench.post(path, {})) == NOTHING
+        assert total(bench.post(path, {})) == 0
     assert counted(bench, "") == {404: 2}
     assert set(bench.told.methods) == {("", "")}
 
@@ -114,9 +121,21 @@ def test_a_client_that_hangs_up_is_not_counted_as_answered(bench: Bench) -> None
 
 
 def test_listings_are_no_calls(bench: Bench) -> None:
-    assert bench.get("/")["Server-Timing"] is None
-    assert bench.get("/upper")["Server-Timing"] is None
-    assert not bench.told.methods
+    assert total(bench.get("/")) == 0
+    assert total(bench.get("/upper")) == 0
+    assert counted(bench, "") == {200: 2}
+    assert set(bench.told.methods) == {("", "")}
+    assert not any(bench.told.methods["", ""].whole.counts)
+
+
+def test_what_is_no_call_is_timed_from_its_first_byte(bench: Bench) -> None:
+    whole = request("GET", "/upper")
+    for rest in (whole[9:], b" nonsense\r\n\r\n"):
+        connection = Connection(bench.web.site)
+        connection.send(whole[:9])
+        bench.web.clock.advance(0.25)
+        connection.send(rest)
+        assert total(connection.answer("GET")) == 250
 
 
 # The name of a request

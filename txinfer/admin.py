@@ -29,6 +29,7 @@ from twisted.web.resource import Resource
 from .administration import Administration
 from .config import InvalidConfig, parse_model
 from .errors import InferenceError, InvalidBody, UnknownVersion
+from .observe import NOBODY, IObserver
 from .refusals import UnsupportedMediaType
 from .routing import Api, respond_error
 from .specs import parse_name, parse_version
@@ -48,12 +49,18 @@ class Forbidden(InferenceError):
 
 
 class AdminRoot(Resource):
-    """Answers what is asked of the administration, but no browser."""
+    """Answers what is asked of the administration, but no browser.
+
+    Args:
+        models: the administration.
+        observer: is told of every answer, if the site is one of our own.
+    """
 
     isLeaf = True
 
-    def __init__(self, models: Administration) -> None:
+    def __init__(self, models: Administration, observer: IObserver = NOBODY) -> None:
         super().__init__()
+        self.observer = observer
         self._api = Api(router(models))
 
     def render(self, request: IRequest) -> int:

@@ -12,7 +12,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 from twisted.web.http_headers import Headers
 
-from .headers import request_id
+from .headers import request_id, server_timing, total_timing
 from .proxies import host_of, network_of
 from .request import JSON_TYPE, STATUS_LINES, BoundedRequest, error_body
 
@@ -83,11 +83,16 @@ class AnswerChannel(Protocol):
         if request.method == b"HEAD":
             body = b""
         is_small = len(body) <= PIECE
-        whole = b"%sContent-Length: %d\r\n%sX-Request-Id: %s\r\n%s%s%s" % (
+        trace = request.trace
+        timing = self._total(request.arrived) if trace is None else server_timing(trace)
+        whole = (
+            b"%sContent-Length: %d\r\n%sX-Request-Id: %s\r\nServer-Timing: %s\r\n%s%s%s"
+        ) % (
             STATUS_LINES[status],
             length,
             self.site.date(),
             request_id(request),
+            timing,
             head,
             end,
             body if is_small else b"",
@@ -96,17 +101,20 @@ class AnswerChannel(Protocol):
         if not is_small:
             self.write(body)
 
-    def send_refusal(self, status: int, text: str, head: bytes, name: bytes) -> None:
+    def send_refusal(
+        self, status: int, text: str, head: bytes, name: bytes, arrived: float
+    ) -> None:
         """Write the answer to what was not even read, after which we close."""
         body = error_body(text)
         self.transport.write(
-            b"%sContent-Length: %d\r\n%sX-Request-Id: %s\r\n%s%s%s"
-            b"Connection: close\r\n\r\n%s"
+            b"%sContent-Length: %d\r\n%sX-Request-Id: %s\r\nServer-Timing: %s\r\n"
+            b"%s%s%sConnection: close\r\n\r\n%s"
             % (
                 STATUS_LINES[status],
                 len(body),
                 self.site.date(),
                 name,
+                self._total(arrived),
                 self.site.head,
                 JSON_TYPE,
                 head,
@@ -127,6 +135,9 @@ class AnswerChannel(Protocol):
         self._end_if_draining(request)
         lines = [b"HTTP/1.1 ", code, b" ", reason, b"\r\n", self.site.date()]
         lines += (b"X-Request-Id: ", request_id(request), b"\r\n")
+        trace = request.trace
+        timing = self._total(request.arrived) if trace is None else server_timing(trace)
+        lines += (b"Server-Timing: ", timing, b"\r\n")
         headers.removeHeader(b"Connection")
         for name, values in headers.getAllRawHeaders():
             for value in values:
@@ -226,6 +237,9 @@ class AnswerChannel(Protocol):
         self.unsent += more
         self.site.unsent += more
         self.site.held += more
+
+    def _total(self, arrived: float) -> bytes:
+        return total_timing(self.site.clock.seconds() - arrived)
 
     def _end_if_draining(self, request: BoundedRequest) -> None:
         if self.site.draining:

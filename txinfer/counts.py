@@ -47,7 +47,7 @@ class Histogram:
 class MethodCounts:
     """The counts of one method, of all versions of its model.
 
-    ``statuses`` has the calls answered by HTTP status, ``whole`` the seconds
+    ``statuses`` has the answers by HTTP status, ``whole`` the seconds of calls
     from decoding to encoding, ``phases`` those of each of :data:`PHASES`.
     ``rows`` and ``runs`` are the rows and seconds of runs that gave outputs.
     """
@@ -67,9 +67,13 @@ class MethodCounts:
             self.phases.values()
         )
 
-    def add_call(self, status: int, trace: Trace) -> None:
-        """Count a call that was answered. A phase that it never reached is 0."""
+    def add_answer(self, status: int, trace: Trace | None) -> None:
+        """Count an answer, and where a call spent its time. A phase that it never
+        reached is 0.
+        """
         self.statuses[status] += 1
+        if trace is None:
+            return
         decode, fetch = trace.decode_seconds, trace.fetch_seconds
         queue, run = trace.queued_seconds, trace.run_seconds
         encode = trace.encode_seconds

@@ -72,7 +72,7 @@ HISTOGRAMS = (
 COUNTERS = (
     Family(
         "txinfer_requests_total",
-        "Calls answered, by HTTP status.",
+        "Answers, by HTTP status.",
         (*METHOD, "status"),
         of_methods(readings.statuses),
     ),

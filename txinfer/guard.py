@@ -12,11 +12,10 @@ from twisted.web.iweb import IRequest
 from .errors import InferenceError
 from .keys import ApiKeys
 from .limits import ClientLimits
-from .observe import NOBODY, IObserver, Labels, Shed
+from .observe import NOBODY, NOBODYS, IObserver, Shed
 from .proxies import Proxies, host_of, network_of
 from .rates import RateLimiter
 from .refusals import RateLimited, Unauthorized
-from .trace import Trace
 
 NO_PROXIES = Proxies(())
 
@@ -32,7 +31,7 @@ class Guard:
         limits: how often one client may ask.
         open: first segments of paths that everybody may ask for at any time.
         unmetered: first segments of paths that do not count for the rate.
-        observer: is told of requests that are turned away.
+        observer: is told of clients that ask too often.
         proxies: pass requests on, and say for whom.
     """
 
@@ -92,8 +91,7 @@ class Guard:
 
     def _told(self, error: InferenceError) -> InferenceError:
         if isinstance(error, RateLimited):
-            self._observer.shed(Labels(), Shed.RATE)
-        self._observer.answered(Labels(), error.status, Trace())
+            self._observer.shed(NOBODYS, Shed.RATE)
         return error
 
     def _known(self, request: IRequest) -> str | None:

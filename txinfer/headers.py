@@ -38,6 +38,11 @@ def server_timing(trace: Trace) -> bytes:
     )
 
 
+def total_timing(seconds: float) -> bytes:
+    """The same of what is no call: all the time that it took."""
+    return b"total;dur=%.3f" % (max(seconds, 0.0) * 1000)
+
+
 def request_id(request: IRequest) -> bytes:
     """The name of a request: what ``X-Request-Id`` says if that makes sense, else
     one of our own. It stays the same.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .errors import CallTooLarge, InferenceError, Overloaded
-from .observe import Amount, IObserver, Labels, Shed
+from .observe import NOBODYS, Amount, IObserver, Shed
 
 # Rows and bytes; a plain pair, since it is asked for at every call.
 Holder = Callable[[], tuple[int, int]]
@@ -84,7 +84,7 @@ class Held:
         refusal = self.refusal(1, announced)
         if refusal is None or refusal.reason is None:
             return None
-        observer.shed(Labels(), refusal.reason)
+        observer.shed(NOBODYS, refusal.reason)
         return refusal.error
 
     def _sum(self, rows: int, size: int) -> tuple[int, int]:

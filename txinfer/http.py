@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .answers import AnswerChannel
+from .observe import NOBODYS
 from .reading import RETRY, Reader
 from .request import BoundedRequest
 
@@ -230,8 +231,10 @@ class BoundedChannel(AnswerChannel):
 
     def requestDone(self, request: BoundedRequest) -> None:
         """A request is answered, but that its client may have to read on first."""
-        if self.site.on_answer is not None:
-            self.site.on_answer(request, self)
+        site = self.site
+        site.observer.answered(request.labels, request.code, request.trace)
+        if site.on_answer is not None:
+            site.on_answer(request, self)
         self._answered = True
         if not self._parts:
             self._be_done()
@@ -281,7 +284,11 @@ class BoundedChannel(AnswerChannel):
         self._ahead = b""
         self.reader.drop_body()
         self.refused_as = self.reader.request_name()
-        self.send_refusal(status, text, head, self.refused_as)
+        arrived = self.reader.arrived
+        if arrived is None:
+            arrived = self.site.clock.seconds()
+        self.send_refusal(status, text, head, self.refused_as, arrived)
+        self.site.observer.answered(NOBODYS, status, None)
         if self.site.on_refusal is not None:
             self.site.on_refusal(status, self)
         self._stand_down()

@@ -88,9 +88,9 @@ class Metrics:
 
     # What happens for each call or run
 
-    def answered(self, labels: Labels, status: int, trace: Trace) -> None:
+    def answered(self, labels: Labels, status: int, trace: Trace | None) -> None:
         """See :class:`~txinfer.observe.IObserver`."""
-        (self._by_labels.get(labels) or self._of(labels)).add_call(status, trace)
+        (self._by_labels.get(labels) or self._of(labels)).add_answer(status, trace)
 
     def ran(self, run: Run) -> None:
         """See :class:`~txinfer.observe.IObserver`."""

@@ -29,6 +29,10 @@ class Labels(NamedTuple):
     method: str = ""
 
 
+#: What never got to a method.
+NOBODYS = Labels()
+
+
 class Shed(Enum):
     """Why a call was refused although nothing is wrong with it."""
 
@@ -39,6 +43,8 @@ class Shed(Enum):
     STUCK = "stuck"
     CLOSING = "closing"
     RATE = "rate"
+    BODIES = "bodies"
+    CONNECTIONS = "connections"
 
 
 class Fetched(Enum):
@@ -123,8 +129,11 @@ class IObserver(Interface):
     def expired(labels: Labels) -> None:
         """The deadline of a call that had been taken passed."""
 
-    def answered(labels: Labels, status: int, trace: Trace) -> None:
-        """A dialect answered a call, with this HTTP status."""
+    def answered(labels: Labels, status: int, trace: Trace | None) -> None:
+        """A request was answered, whoever did it, with this HTTP status.
+
+        ``trace`` is a call's; what never got to a method has none.
+        """
 
     def fetched(outcome: Fetched, seconds: float, size: int) -> None:
         """The fetch of a URL input ended; ``size`` is what was read, in bytes."""
@@ -155,7 +164,7 @@ class NullObserver:
     def expired(self, labels: Labels) -> None:
         """See :class:`IObserver`."""
 
-    def answered(self, labels: Labels, status: int, trace: Trace) -> None:
+    def answered(self, labels: Labels, status: int, trace: Trace | None) -> None:
         """See :class:`IObserver`."""
 
     def fetched(self, outcome: Fetched, seconds: float, size: int) -> None:

@@ -21,6 +21,7 @@ from httptools import (
 from .headers import ID_HEADER, name_of, request_id
 from .heads import BAD_SYNTAX, path_of, wrong_head
 from .limits import DoorLimits
+from .observe import NOBODYS, IObserver, Shed
 from .request import BoundedRequest, Fields, Pairs
 
 # What framing of a chunked body may cost: so many bytes for all, and for each
@@ -42,7 +43,7 @@ class Site(Protocol):
     """What a reader has to know of the site.
 
     ``requests`` counts those that have begun, ``held`` the bytes of bodies in
-    memory. ``gate`` is asked before a
+    memory; ``observer`` is told if that is too much. ``gate`` is asked before a
     body is read, with its announced length (0 if it is chunked).
     """
 
@@ -50,6 +51,7 @@ class Site(Protocol):
     body_limit: int
     requests: int
     held: int
+    observer: IObserver
 
     def gate(self, request: BoundedRequest, announced: int, /) -> Refusal | None:
         """Why not to read the body of a request; None to read it."""
@@ -107,6 +109,11 @@ class Reader:
     def request(self) -> BoundedRequest | None:
         """The request that is being read or was refused, if its head is in order."""
         return self._request
+
+    @property
+    def arrived(self) -> float | None:
+        """When the request began that is being read or was refused, if one has."""
+        return self._arrived if self.in_request else None
 
     def request_name(self) -> bytes:
         """What that is called, or would be if its head were in order."""
@@ -281,6 +288,7 @@ class Reader:
         if self._held > self._site.body_limit:
             self._refuse_body()
         elif self._site.held > self._limits.body_bytes:
+            self._site.observer.shed(NOBODYS, Shed.BODIES)
             self._refuse(503, "the server holds as many bodies as it can", RETRY)
 
     def _bound_wire(self, count: int) -> None:

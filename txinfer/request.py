@@ -21,6 +21,9 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.server import Request as WebRequest
 
+from .observe import NOBODYS
+from .trace import Trace
+
 #: Status lines, as they begin every answer.
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii")
@@ -52,8 +55,8 @@ class BoundedRequest(WebRequest):
 
     ``comes_from`` is the client's network, which its connection knows;
     ``body`` holds the whole body once it is there; ``pending`` is cancelled if
-    the client hangs up before the answer; ``trace`` is what the log tells of
-    where the time went.
+    the client hangs up before the answer; ``labels`` and ``trace`` tell whose
+    method was called and where the time went, if it is a call.
     """
 
     channel: Any
@@ -62,7 +65,8 @@ class BoundedRequest(WebRequest):
     persistent = False
     body = b""
     pending: Deferred[Any] | None = None
-    trace: object = None
+    labels = NOBODYS
+    trace: Trace | None = None
     known_as: bytes | None = None
     queued = False
     _parsePOSTFormSubmission = False

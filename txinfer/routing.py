@@ -61,9 +61,9 @@ def respond(request: IRequest, status: int, lines: bytes, body: bytes) -> int:
     return NOT_DONE_YET
 
 
-def respond_error(request: IRequest, error: InferenceError, more: bytes = b"") -> int:
-    """Answer with an error, the headers that belong to it, and more header lines."""
-    lines = JSON_TYPE + header_lines(error) + more
+def respond_error(request: IRequest, error: InferenceError) -> int:
+    """Answer with an error and the headers that belong to it."""
+    lines = JSON_TYPE + header_lines(error)
     return respond(request, error.status, lines, error_body(str(error)))
 
 

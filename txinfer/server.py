@@ -27,23 +27,16 @@ from .accesslog import AccessLog
 from .admin import BODY_SIZE
 from .describe import lines
 from .errors import InvalidModel
-from .http import BoundedChannel
 from .limits import DoorLimits
 from .metrics import Door
-from .observe import Labels
 from .places import shown
 from .protocols.addressed import SEGMENT
-from .refusals import RateLimited, Unauthorized
 from .rehearsal import rehearse
 from .service import InferenceService
 from .site import BoundedSite
 from .sockets import BACKLOG, prepare, raise_file_limit, shortage
-from .trace import Trace
 
 DEFAULT_DOOR = DoorLimits()
-
-# Refusals of these come from the guard, which has told of them itself.
-GUARDED = frozenset({Unauthorized.status, RateLimited.status})
 
 
 class CannotListen(SystemExit, Exception):
@@ -102,13 +95,13 @@ class Server(Service):
             reactor=reactor,
         )
         inference.held.add(self._held)
-        site, self._told = self._site, inference.operations.metrics
-        self._told.door = Door(
+        site = self._site
+        inference.operations.metrics.door = Door(
             lambda: len(site.channels), lambda: site.held - site.unsent
         )
-        site.on_refusal = self._refused
         if access_log is not None:
             site.on_answer = access_log.answered
+            site.on_refusal = access_log.refused
 
     def privilegedStartService(self) -> None:
         """Listen, while the process may still have the right to low ports.
@@ -167,13 +160,6 @@ class Server(Service):
     def _held(self) -> tuple[int, int]:
         """What the door holds: no rows, but bodies, and answers that are not sent."""
         return 0, self._site.held
-
-    def _refused(self, status: int, channel: BoundedChannel) -> None:
-        """The door has turned a request away."""
-        if status not in GUARDED:
-            self._told.answered(Labels(), status, Trace())
-        if self._access_log is not None:
-            self._access_log.refused(status, channel)
 
     def _listen(
         self, option: str, description: str, site: BoundedSite

@@ -198,8 +198,15 @@ class InferenceService(Service, Calls):
         guard = None if self.guard.admits_all else self.guard
         router = self._router(self.operations.metrics)
         full = partial(self.held.body_refusal, self.operations.metrics)
-        api = Api(router, guard)
-        root = Root(api, headers, preflight, guard, full, self._paths.private())
+        root = Root(
+            Api(router, guard),
+            headers,
+            preflight,
+            guard,
+            full,
+            self._paths.private(),
+            self.operations.metrics,
+        )
         self.operations.mount_health(root)
         if self._paths.metrics:
             self.operations.mount_figures(root)
@@ -211,7 +218,8 @@ class InferenceService(Service, Calls):
         """The HTTP interface of those who load and unload models. Whoever reaches it
         can have any program run: it has no place beside :meth:`resource`.
         """
-        return AdminRoot(Administration(self._current, self._tags))
+        models = Administration(self._current, self._tags)
+        return AdminRoot(models, self.operations.metrics)
 
     def rehearsal(self) -> Root:
         """What calls methods as :meth:`resource` does, for whoever starts the service:

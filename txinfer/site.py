@@ -20,6 +20,7 @@ from twisted.web.server import Site
 
 from .http import BoundedChannel
 from .limits import CallLimits, DoorLimits
+from .observe import NOBODY, NOBODYS, IObserver, Shed
 from .quota import LogQuota
 from .reading import Refusal
 from .request import BoundedRequest
@@ -65,12 +66,14 @@ class BoundedSite(Site):
     ``channels`` are the connections, ``requests`` how many have begun so far,
     ``held`` the bytes in memory of bodies, and of answers that wait to be sent,
     and ``unsent`` those of answers alone; ``quota`` is for the log.
+    ``observer`` is told of every answer;
     ``on_answer`` is called with each answered request and its channel,
     ``on_refusal`` with the status of each request that no resource saw.
 
     The root resource may have ``shortcuts``: what answers (verb, target)
     directly; ``gate``: asked before a body is read, with its announced length
-    (0 if it is chunked), why not to; and ``head``: header lines of every answer.
+    (0 if it is chunked), why not to; ``head``: header lines of every answer; and
+    ``observer``.
 
     Args:
         resource: the root.
@@ -101,6 +104,7 @@ class BoundedSite(Site):
         self.shortcuts: Shortcuts = getattr(resource, "shortcuts", {})
         self.head: bytes = getattr(resource, "head", b"")
         self.gate: Gate = getattr(resource, "gate", _open)
+        self.observer: IObserver = getattr(resource, "observer", NOBODY)
         self.on_answer: Callable[[BoundedRequest, BoundedChannel], object] | None = None
         self.on_refusal: Callable[[int, BoundedChannel], object] | None = None
         self.draining = False
@@ -142,10 +146,12 @@ class BoundedSite(Site):
             self._crowds[channel.address] = crowd
         past = len(self.channels) - self.limits.connections
         if past > 0:
+            self.observer.shed(NOBODYS, Shed.CONNECTIONS)
             if past > MOST_TOLD:
                 return ""
             return "the server has as many connections as it takes"
         if crowd > self.limits.connections_per_address:
+            self.observer.shed(NOBODYS, Shed.CONNECTIONS)
             return "your address has as many connections as it may"
         return None
 

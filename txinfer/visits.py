@@ -11,33 +11,32 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
 from .deadlines import deadline_of, in_time
-from .errors import DeadlineExceeded, InferenceError
+from .errors import DeadlineExceeded
 from .guard import client_of
 from .headers import server_timing
 from .inputs import Inputs
 from .interfaces import IMethod
 from .limits import CallLimits
 from .observe import IObserver, Labels
+from .request import BoundedRequest
 from .tensors import Tensors
 from .trace import Trace
 
 T = TypeVar("T")
 
-NOBODYS = Labels()
-
 
 class Visit:
     """One call over HTTP, from its whole body to the body of its answer.
 
-    It is a context manager; at the exit the observer is told how the call was
-    answered, and the answer has its ``Server-Timing``. ``client`` is who asks.
-    ``labels`` are to be set to the method's once it is known, ``trace`` is to be
+    It is a context manager; at the exit the answer has its ``Server-Timing``, which
+    our own site gives it by itself. ``client`` is who asks. ``trace`` is to be
     handed on with the call; ``deadline`` is when the answer has to be there.
 
     Args:
-        request: what is answered.
+        request: what is answered. Once the method is known it has its ``labels``,
+            and the ``trace``, for whoever tells of the answer.
         limits: how long it may take.
-        observer: is told of the answer, unless the client is gone before.
+        observer: is told if that is too long.
         clock: what times the phases.
     """
 
@@ -49,7 +48,6 @@ class Visit:
         "_since",
         "client",
         "deadline",
-        "labels",
         "trace",
     )
 
@@ -60,24 +58,21 @@ class Visit:
         observer: IObserver,
         clock: IReactorTime,
     ) -> None:
-        self._request = request
+        self._request: Any = request
         self._observer = observer
         self._clock = clock
         self._since = clock.seconds()
         self.client = client_of(request)
         self._limits = limits
         self.deadline: float | None = None
-        self.labels = NOBODYS
         self.trace = Trace()
-        anyhow: Any = request
-        # Where the access log finds it.
-        anyhow.trace = self.trace
 
     # The phases
 
     def begin(self, labels: Labels) -> None:
         """The method is known; raises what :func:`deadline_of` raises."""
-        self.labels = labels
+        self._request.labels = labels
+        self._request.trace = self.trace
         self.deadline = deadline_of(self._request, self._limits, self._clock)
 
     def decoded(self) -> None:
@@ -100,7 +95,7 @@ class Visit:
         try:
             return await in_time(work, self.deadline, self._clock)
         except DeadlineExceeded:
-            self._observer.expired(self.labels)
+            self._observer.expired(self._request.labels)
             raise
 
     def encoded(self) -> None:
@@ -122,11 +117,5 @@ class Visit:
         error: BaseException | None,
         _: TracebackType | None,
     ) -> None:
-        if kind is CancelledError:
-            # There is nobody to answer.
-            return
-        status = 200
-        if error is not None:
-            status = error.status if isinstance(error, InferenceError) else 500
-        self._observer.answered(self.labels, status, self.trace)
-        self._request.setHeader(b"Server-Timing", server_timing(self.trace))
+        if kind is not CancelledError and not isinstance(self._request, BoundedRequest):
+            self._request.setHeader(b"Server-Timing", server_timing(self.trace))

@@ -13,9 +13,11 @@ from twisted.web.server import NOT_DONE_YET
 
 from .accept import prefers_gzip
 from .codings import packed, unpacked
+from .elsewhere import Elsewhere
 from .errors import InferenceError
 from .guard import Guard
 from .headers import request_id
+from .observe import NOBODY, IObserver
 from .refusals import TooLarge
 from .routing import Shortcuts, header_lines, respond_error
 from .values import dumps
@@ -153,6 +155,7 @@ class Root(Resource):
         full: why not to read a body of so many bytes; None to read it.
         private: first segments of paths that are not for scripts of other origins:
             they get neither the headers nor preflights.
+        observer: is told of every answer.
     """
 
     def __init__(
@@ -163,8 +166,11 @@ class Root(Resource):
         guard: Guard | None = None,
         full: Callable[[int], InferenceError | None] = _never_full,
         private: Container[bytes] = (),
+        observer: IObserver = NOBODY,
     ) -> None:
         super().__init__()
+        self.observer = observer
+        self._elsewhere = Elsewhere(observer)
         self._api = api
         self._private = private
         self._full = full
@@ -192,6 +198,7 @@ class Root(Resource):
 
     def getChildWithDefault(self, path: bytes, request: IRequest) -> IResource:
         """The folder of that name, or the API with the path given back to it."""
+        self._elsewhere.follow(request)
         is_ours = hasattr(request, "respond")
         for name, value in self._headers:
             if path not in self._private:

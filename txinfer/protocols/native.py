@@ -51,7 +51,7 @@ class Dialect:
         limits: what one call may hold.
         clock: the reactor.
         batch_transpose: an object is always one example, never columns.
-        observer: is told of the answers.
+        observer: is told of calls that are too late.
     """
 
     predictor: IPredictor
@@ -64,7 +64,7 @@ class Dialect:
 
     @_quick_way.default
     def _make_quick_way(self) -> QuickWay:
-        return QuickWay(self.limits, self.clock, self.batch_transpose, self.observer)
+        return QuickWay(self.limits, self.clock, self.batch_transpose)
 
     def router(self) -> Klein:
         """The routes of the dialect."""

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 import attrs
-from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -24,12 +23,10 @@ from ..deadlines import deadline_of
 from ..errors import InferenceError, InvalidInput
 from ..forms import Asked, Form
 from ..guard import client_of
-from ..headers import server_timing
 from ..interfaces import IMethod
 from ..jsonin import read
 from ..jsonout import write
 from ..limits import CallLimits
-from ..observe import IObserver
 from ..replies import Kind, has_rows, size_of
 from ..request import JSON_TYPE, BoundedRequest, Fields
 from ..routing import answer_with, respond_error, respond_failure
@@ -50,13 +47,11 @@ class QuickWay:
         limits: what one call may hold.
         clock: the reactor.
         batch_transpose: an object is always one example, never columns.
-        observer: is told of the answers.
     """
 
     limits: CallLimits
     clock: IReactorTime
     batch_transpose: bool
-    observer: IObserver
 
     def take(
         self, request: Any, method: IMethod, long_way: Callable[[], object]
@@ -126,6 +121,7 @@ class QuickCall:
     def begin(self, tensors: Tensors, deadline: float | None) -> None:
         """Submit the call; its request is answered when the outputs are there."""
         request = self._request
+        request.labels = self._method.labels
         request.trace = self._trace
         pending = self._method.predict(
             tensors, deadline, client_of(request), self._trace
@@ -149,37 +145,25 @@ class QuickCall:
         try:
             size_of(Kind.JSON, outputs, way.limits)
         except InferenceError as error:
-            self._refuse(error)
+            respond_error(self._request, error)
             return
         signature = self._method.signature
         body = write(signature, (outputs,), asked.form, asked.rows)
         self._trace.encode_seconds = way.clock.seconds() - began
-        way.observer.answered(self._method.labels, 200, self._trace)
         request = self._request
         if len(body) >= WORTH_PACKING and b"accept-encoding" in request.fields:
             self._answer_packed(body)
             return
-        lines = b"%sServer-Timing: %s\r\n" % (JSON_TYPE, server_timing(self._trace))
-        request.respond(200, lines, body)
+        request.respond(200, JSON_TYPE, body)
 
     def _answer_packed(self, body: bytes) -> None:
         request = self._request
         reply_bytes(request, body, b"application/json")
-        request.setHeader(b"Server-Timing", server_timing(self._trace))
         answer_with(request, partial(reply_packed, request, body, self._way.clock))
 
     def _fail(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, InvalidInput):
-            error = self._asked.placed(error)
-        if isinstance(error, InferenceError):
-            self._refuse(error)
-            return
-        if not isinstance(error, CancelledError):
-            self._way.observer.answered(self._method.labels, 500, self._trace)
-        respond_failure(failure, self._request)
-
-    def _refuse(self, error: InferenceError) -> None:
-        self._way.observer.answered(self._method.labels, error.status, self._trace)
-        timing = server_timing(self._trace)
-        respond_error(self._request, error, b"Server-Timing: %s\r\n" % timing)
+            respond_error(self._request, self._asked.placed(error))
+        else:
+            respond_failure(failure, self._request)
