@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, eventAsText
+from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from tests.deferreds import reason, result
@@ -75,9 +76,10 @@ class Bench:
         *numbers: float,
         deadline: float | None = None,
         trace: Trace | None = None,
+        client: str = "",
     ) -> Deferred[Tensors]:
         tensors = {"x": np.array(numbers)}
-        return self.collector.submit(work, tensors, deadline, trace=trace)
+        return self.collector.submit(work, tensors, deadline, client, trace)
 
     def finish(self) -> int:
         return self.threads.finish()
@@ -130,7 +132,7 @@ def test_a_batch_never_exceeds_the_cap(bench: Bench) -> None:
     for _ in range(5):
         bench.call(work, *range(20))
     bench.finish()
-    assert work.runs == [1, 20, 20, 20, 20, 20]
+    assert work.runs == [1, 32, 32, 16, 20]
 
 
 def test_a_call_larger_than_the_cap_is_split_and_rejoined_in_order() -> None:
@@ -142,6 +144,25 @@ def test_a_call_larger_than_the_cap_is_split_and_rejoined_in_order() -> None:
     assert answer(small) == [198]
     # The last piece of the big call has room for the small one.
     assert work.runs == [4, 4, 3]
+
+
+def test_a_call_that_is_cut_to_fill_a_run_is_rejoined_in_order() -> None:
+    bench, work = Bench(max_rows=4), Work()
+    bench.call(work, 0)
+    calls = [bench.call(work, n, n + 1, n + 2) for n in (10, 20, 30, 40)]
+    bench.finish()
+    assert [answer(call) for call in calls] == [
+        [2 * n, 2 * n + 2, 2 * n + 4] for n in (10, 20, 30, 40)
+    ]
+    assert work.runs == [1, 4, 4, 4]
+
+
+def test_full_calls_of_a_client_that_is_alone_are_not_cut() -> None:
+    bench, work = Bench(max_rows=4), Work()
+    calls = [bench.call(work, n, n, n, n) for n in range(6)]
+    bench.finish()
+    assert [answer(call) for call in calls] == [[2.0 * n] * 4 for n in range(6)]
+    assert [run.calls for run in bench.told.runs] == [1] * 6
 
 
 def test_different_methods_never_share_a_run(bench: Bench) -> None:
@@ -298,6 +319,12 @@ def lose(tensors: Tensors) -> Tensors:
     return {"y": x[x >= 0]}
 
 
+def widen(tensors: Tensors) -> Tensors:
+    """Makes all rows of a run as long as its largest number says."""
+    x = tensors["x"]
+    return {"y": np.repeat(x[:, None], int(abs(x).max()) + 1, axis=1)}
+
+
 def refuse_negative(tensors: Tensors) -> Tensors:
     if (tensors["x"] < 0).any():
         raise InputRefused("INVALID_ARGUMENT")
@@ -338,6 +365,48 @@ def test_a_call_split_over_several_runs_fails_as_one() -> None:
     assert answer(small) == [10]
     # Its third piece was not run any more.
     assert work.runs == [4, 4, 1]
+
+
+def test_a_bad_call_that_was_cut_fails_once_and_is_run_no_further() -> None:
+    bench, work = Bench(max_rows=4), Work(refuse_negative)
+    bench.call(work, 0)
+    calls = [bench.call(work, *numbers) for numbers in [(1, 2, 3), (-1, 5, 6), (7, 8)]]
+    bench.finish()
+    assert isinstance(reason(calls.pop(1)), InputRefused)
+    assert [answer(call) for call in calls] == [[2, 4, 6], [14, 16]]
+    # Three rows and one of the bad call, each alone, and then what was left.
+    assert work.runs == [1, 4, 3, 1, 2]
+
+
+def test_both_parts_of_a_bad_call_may_fail_at_once() -> None:
+    bench, work = Bench(slots=2, max_rows=4), Work(refuse_negative)
+    for n in range(2):
+        bench.call(work, n)
+    calls = [bench.call(work, *numbers) for numbers in [(1, 2, 3), (-1, 5, -6), (7, 8)]]
+    bench.threads.step()
+    bench.threads.step()
+    assert bench.collector.in_flight == 2
+    bench.finish()
+    assert isinstance(reason(calls.pop(1)), InputRefused)
+    assert [answer(call) for call in calls] == [[2, 4, 6], [14, 16]]
+    assert bench.collector.amount() == (0, 0)
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=20), st.data())
+def test_one_bad_row_is_found_in_few_runs_whatever_is_cut(
+    sizes: list[int], data: st.DataObject
+) -> None:
+    bench, work = Bench(), Work(refuse_negative)
+    bench.call(work, 0)
+    guilty = data.draw(st.integers(0, len(sizes) - 1))
+    rows = [[float(n)] * size for n, size in enumerate(sizes)]
+    rows[guilty][data.draw(st.integers(0, sizes[guilty] - 1))] = -1
+    calls = [bench.call(work, *numbers) for numbers in rows]
+    bench.finish()
+    assert isinstance(reason(calls.pop(guilty)), InputRefused)
+    rows.pop(guilty)
+    assert [answer(c) for c in calls] == [[2 * x for x in own] for own in rows]
+    assert sum(run.rerun for run in bench.told.runs) <= 2 * math.log2(32) + 2
 
 
 @pytest.mark.parametrize(
@@ -431,6 +500,29 @@ def test_lost_rows_of_a_split_call_are_run_again_as_one_call() -> None:
     assert bench.collector.waiting.rows == 0
 
 
+def test_a_call_of_which_a_part_ran_is_run_whole_once_its_method_is_direct() -> None:
+    bench, work = Bench(max_rows=4), Work(lose)
+    bench.call(work, 0)
+    calls = [bench.call(work, *numbers) for numbers in [(1, 2, 3), (4, -5, 6), (-7, 8)]]
+    bench.finish()
+    # All was well until the second part of the call that was cut.
+    assert [answer(call) for call in calls] == [[1, 2, 3], [4, 6], [8]]
+    assert work.runs == [1, 4, 4, 3, 2]
+    assert work.direct == "output 'y' had not one row for each row put in"
+    assert bench.collector.amount() == (0, 0)
+
+
+def test_parts_of_a_small_call_that_do_not_fit_together_are_run_again_whole() -> None:
+    bench, work = Bench(max_rows=4), Work(widen)
+    bench.call(work, 0)
+    calls = [bench.call(work, *numbers) for numbers in [(1, 1, 1), (0, 2, 2), (1, 1)]]
+    bench.finish()
+    assert answer(calls[1]) == [[0] * 3, [2] * 3, [2] * 3]
+    assert [len(answer(call)) for call in (calls[0], calls[2])] == [3, 2]
+    assert work.direct == "its outputs' shapes differ from run to run"
+    assert work.runs == [1, 4, 4, 3]
+
+
 # Leaving early
 
 
@@ -469,6 +561,65 @@ def test_a_cancelled_call_is_not_run_again_when_its_batch_failed(bench: Bench) -
     bench.finish()
     assert answer(calls[1]) == [4]
     assert work.runs == [1, 2, 1]
+
+
+def cut(bench: Bench, work: Work, deadline: float | None = None) -> Deferred[Tensors]:
+    """A call of which a part runs, beside others: one that runs and one that waits."""
+    bench.call(work, 0)
+    bench.call(work, 1, 2, 3)
+    call = bench.call(work, 4, 5, 6, deadline=deadline)
+    bench.call(work, 7, 8)
+    bench.threads.step()
+    assert bench.collector.in_flight == 1
+    assert bench.collector.waiting.rows == 4
+    return call
+
+
+def test_a_call_that_runs_in_part_can_be_cancelled() -> None:
+    bench, work = Bench(max_rows=4), Work()
+    call = cut(bench, work)
+    call.cancel()
+    assert isinstance(reason(call), CancelledError)
+    assert bench.collector.amount() == (4 + 2, 48)
+    bench.finish()
+    assert work.runs == [1, 4, 2]
+    assert bench.collector.amount() == (0, 0)
+
+
+def test_a_call_can_be_cancelled_while_the_last_of_it_runs() -> None:
+    bench, work = Bench(max_rows=4), Work()
+    call = cut(bench, work)
+    bench.threads.step()
+    assert bench.collector.in_flight == 1
+    call.cancel()
+    assert isinstance(reason(call), CancelledError)
+    bench.finish()
+    assert work.runs == [1, 4, 4]
+    assert bench.collector.amount() == (0, 0)
+
+
+def test_a_call_that_runs_in_part_can_expire() -> None:
+    bench, work = Bench(max_rows=4), Work()
+    call = cut(bench, work, deadline=5)
+    bench.clock.advance(5)
+    assert isinstance(reason(call), DeadlineExceeded)
+    assert bench.collector.waiting.rows == 2
+    bench.finish()
+    assert work.runs == [1, 4, 2]
+    assert bench.told.events == ["work expired"]
+    assert bench.collector.amount() == (0, 0)
+
+
+def test_what_is_left_of_a_call_never_runs_after_its_deadline() -> None:
+    bench, work = Bench(max_rows=4), Work()
+    call = cut(bench, work, deadline=5)
+    # The reactor was busy.
+    bench.clock.rightNow = 6
+    bench.threads.step()
+    assert isinstance(reason(call), DeadlineExceeded)
+    bench.finish()
+    assert work.runs == [1, 4, 2]
+    assert bench.collector.amount() == (0, 0)
 
 
 def test_cancelling_all_in_a_failed_batch_leaves_nothing_behind(bench: Bench) -> None:
@@ -692,31 +843,64 @@ def test_what_others_hold_leaves_less_room() -> None:
     assert [answer(call) for call in calls] == [[2], [2]]
 
 
+def is_right(work: Work, numbers: list[int], told: Tensors | Failure) -> bool:
+    """Whether a call of one of the functions above may be answered so."""
+    if isinstance(told, Failure):
+        if told.check(InputRefused):
+            return work.function is refuse_negative and min(numbers) < 0
+        return told.check(CancelledError, DeadlineExceeded, NoTime) is not None
+    rows = told["y"].tolist()
+    if work.function is lose:
+        return bool(rows == [n for n in numbers if n >= 0])
+    if work.function is widen:
+        return [row[0] for row in rows] == numbers and len({*map(len, rows)}) == 1
+    return bool(rows == [2 * n for n in numbers])
+
+
+@attrs.frozen
+class Asked:
+    """A call that was made up, and what it was told."""
+
+    work: Work
+    numbers: list[int]
+    call: Deferred[None]
+    told: list[Tensors | Failure]
+
+
 @given(st.data())
-def test_nothing_is_held_once_all_is_over(data: st.DataObject) -> None:
-    bench, kinds = Bench(slots=2, max_rows=3), [Work(refuse_negative), Work(lose)]
-    calls: list[Deferred[Tensors]] = []
-    for _ in range(data.draw(st.integers(1, 30))):
-        step = data.draw(st.sampled_from(["call", "call", "call", "cancel", "run"]))
+def test_each_call_is_answered_once_with_its_rows_and_then_nothing_is_held(
+    data: st.DataObject,
+) -> None:
+    draw = data.draw
+    bench = Bench(slots=draw(st.integers(1, 2)), max_rows=5)
+    functions = st.sampled_from([double, refuse_negative, lose, widen])
+    kinds = [Work(draw(functions)) for _ in range(draw(st.integers(1, 2)))]
+    steps = st.sampled_from([*["call"] * 5, "cancel", "run", "run"])
+    rows = st.lists(st.integers(-1, 9), min_size=1, max_size=8)
+    asked: list[Asked] = []
+    for _ in range(draw(st.integers(1, 40))):
+        step = draw(steps)
         if step == "call":
-            numbers = data.draw(st.lists(st.integers(-1, 9), min_size=1, max_size=8))
-            work = data.draw(st.sampled_from(kinds))
-            deadline = data.draw(st.sampled_from([None, 5.0, 50.0]))
-            # Hypothesis may break off anywhere: no failure waits to be seen to.
-            call = bench.call(work, *numbers, deadline=deadline)
-            calls.append(call.addErrback(lambda _: {}))
-        elif step == "cancel" and calls:
-            data.draw(st.sampled_from(calls)).cancel()
+            work, numbers = draw(st.sampled_from(kinds)), draw(rows)
+            deadline = draw(st.sampled_from([None, None, 5.0, 50.0]))
+            client = draw(st.sampled_from("abc"))
+            call = bench.call(work, *numbers, deadline=deadline, client=client)
+            told: list[Tensors | Failure] = []
+            asked.append(Asked(work, numbers, call.addBoth(told.append), told))
+        elif step == "cancel" and asked:
+            draw(st.sampled_from(asked)).call.cancel()
         elif bench.threads.started:
-            bench.clock.advance(1)
+            bench.clock.advance(draw(st.sampled_from([0.0, 1.0])))
             bench.threads.step()
         assert bench.collector.amount() >= (0, 0)
     closed = bench.collector.close()
     bench.finish()
     assert closed.called
     assert bench.collector.amount() == (0, 0)
-    assert all(call.called for call in calls)
     assert not bench.clock.getDelayedCalls()
+    for it in asked:
+        assert len(it.told) == 1
+        assert is_right(it.work, it.numbers, it.told[0])
 
 
 def test_a_call_that_the_queue_could_never_hold_is_refused_as_too_large() -> None:
@@ -806,11 +990,7 @@ def test_a_method_is_not_drained_while_a_run_goes_on_that_nobody_waits_for(
 
 
 def test_a_split_call_whose_parts_do_not_fit_together_is_run_again_whole() -> None:
-    def pad(tensors: Tensors) -> Tensors:
-        x = tensors["x"]
-        return {"y": np.repeat(x[:, None], int(x.max()) + 1, axis=1)}
-
-    bench, work = Bench(max_rows=2), Work(pad)
+    bench, work = Bench(max_rows=2), Work(widen)
     big = bench.call(work, 0, 1, 2)
     mates = [bench.call(work, 2), bench.call(work, 1)]
     drained = bench.collector.drained()

@@ -28,6 +28,11 @@ def large(rows: int) -> float:
     return 0.010 + rows * 0.005
 
 
+def gaining(rows: int) -> float:
+    """Seconds of a run of a network that gains much."""
+    return 0.010 + rows * 0.000_25
+
+
 class Simulation:
     """Clients of a collector. A client asks again when it is answered."""
 
@@ -105,3 +110,30 @@ def test_one_clients_greed_does_not_double_another_clients_p99(
     beside.run(3)
     assert beside.p99("client 0") < 2 * alone.p99("client 0")
     assert beside.rows > alone.rows
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize("greed", [flood, job, large_calls])
+def test_nor_does_it_where_large_runs_gain_much(
+    greed: Callable[[Simulation], None], slots: int
+) -> None:
+    alone = crowd(gaining, slots)
+    alone.run(3)
+    beside = crowd(gaining, slots)
+    greed(beside)
+    beside.run(3)
+    assert beside.p99("client 0") < 2 * alone.p99("client 0")
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize("greed", [flood, job, large_calls])
+def test_single_rows_beside_it_cost_no_throughput(
+    greed: Callable[[Simulation], None], slots: int
+) -> None:
+    alone = Simulation(gaining, slots)
+    greed(alone)
+    alone.run(5)
+    beside = crowd(gaining, slots)
+    greed(beside)
+    beside.run(5)
+    assert sum(beside.work.runs) > 0.97 * sum(alone.work.runs)

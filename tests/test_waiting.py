@@ -138,6 +138,122 @@ def test_a_call_of_one_batch_or_less_goes_whole(bench: Bench) -> None:
     assert bench.empty() == [[("a", 4)], [("b", 4)], [("c", 4)]]
 
 
+def learned(bench: Bench, **seconds: float) -> None:
+    """Have runs of ``r1`` to ``r4`` rows known to take so long."""
+    for rows, took in seconds.items():
+        for _ in range(5):
+            bench.work.cost.learn(int(rows[1:]), took, 0.0)
+
+
+def test_a_call_is_cut_to_fill_a_run_if_the_next_cannot_take_all_that_is_left(
+    bench: Bench,
+) -> None:
+    for client in "abc":
+        bench.add(client, 3)
+    assert bench.empty() == [[("a", 3), ("b", 1)], [("c", 3)], [("b", 2)]]
+
+
+def test_a_client_that_is_alone_fills_its_runs_while_there_is_more_than_one(
+    bench: Bench,
+) -> None:
+    for _ in range(4):
+        bench.add("a", 3)
+    rows = [sum(rows for _, rows in batch) for batch in bench.empty()]
+    assert rows == [4, 4, 4]
+
+
+def test_a_call_is_not_cut_if_the_next_run_can_take_it_whole(bench: Bench) -> None:
+    bench.add("a", 3)
+    bench.add("b", 4)
+    assert bench.empty() == [[("a", 3)], [("b", 4)]]
+
+
+def test_calls_that_fill_a_run_whole_are_not_cut_however_many_wait(
+    bench: Bench,
+) -> None:
+    for _ in range(6):
+        bench.add("a", 4)
+        bench.add("b", 2)
+    for batch in bench.empty():
+        assert batch in ([("a", 4)], [("b", 2), ("b", 2)])
+
+
+def test_a_call_is_cut_for_who_may_come_if_a_full_run_takes_hardly_longer(
+    bench: Bench,
+) -> None:
+    learned(bench, r2=1.0, r4=1.4)
+    bench.add("a", 2)
+    bench.add("b", 4)
+    assert bench.take() == [("a", 2), ("b", 2)]
+    bench.add("c", 2)
+    assert bench.take() == [("c", 2), ("b", 2)]
+
+
+def test_a_call_is_not_cut_for_who_may_come_if_a_full_run_takes_far_longer(
+    bench: Bench,
+) -> None:
+    learned(bench, r2=1.0, r4=1.6)
+    bench.add("a", 2)
+    bench.add("b", 4)
+    assert bench.empty() == [[("a", 2)], [("b", 4)]]
+
+
+def test_no_call_is_cut_while_others_fit_whole(bench: Bench) -> None:
+    bench.add("a", 3)
+    bench.add("b", 4)
+    bench.add("c", 1)
+    bench.add("d", 4)
+    assert bench.take() == [("a", 3), ("c", 1)]
+
+
+def test_of_those_that_do_not_fit_who_has_had_the_least_is_cut(bench: Bench) -> None:
+    for client, rows in (("a", 4), ("a", 4), ("b", 3), ("b", 4), ("c", 4)):
+        bench.add(client, rows)
+    assert bench.take() == [("a", 4)]
+    # Now they have had 4, 3 and no rows.
+    assert bench.take() == [("b", 3), ("c", 1)]
+    # 4, 3 and 1.
+    assert bench.take() == [("c", 3), ("b", 1)]
+
+
+def test_what_is_left_of_a_cut_call_leads_for_its_client(bench: Bench) -> None:
+    for client in "abbb":
+        bench.add(client, 3)
+    cut = bench.waiting.lead().oldest
+    assert cut.client == "a"
+    assert bench.take() == [("a", 3), ("b", 1)]
+    lead = bench.waiting.lead().oldest
+    assert (lead.client, lead.rows_left) == ("b", 2)
+    assert bench.take() == [("b", 2), ("b", 2)]
+
+
+def test_what_is_left_of_a_cut_call_is_not_cut_row_by_row(bench: Bench) -> None:
+    bench.add("threes", 3)
+    bench.add("cut", 4)
+    bench.add("other", 4)
+    assert bench.take() == [("threes", 3), ("cut", 1)]
+    for client in "defgh":
+        for _ in range(8):
+            bench.add(client)
+    parts: list[int] = []
+    while not parts:
+        parts = [rows for client, rows in bench.take() if client == "cut"]
+    assert parts == [3], "although each client's share of a run is a row"
+
+
+def test_who_is_cut_has_had_just_the_rows_that_left(bench: Bench) -> None:
+    kinds = {"fours": 4, "threes": 3, "singles": 1}
+    for client, rows in kinds.items():
+        for _ in range(1200 // rows):
+            bench.add(client, rows)
+    had = dict.fromkeys(kinds, 0)
+    for _ in range(600):
+        for client, rows in bench.take(4):
+            had[client] += rows
+    assert sum(had.values()) == 2400, "each run was full"
+    assert max(had.values()) - min(had.values()) <= 4
+
+
 def test_a_large_call_goes_in_parts_one_a_batch(bench: Bench) -> None:
     bench.add("a", 6)
     bench.add("b", 6)
@@ -163,6 +279,17 @@ def test_what_is_left_of_a_call_can_be_taken_out(bench: Bench) -> None:
     assert (bench.waiting.rows, bench.waiting.size) == (0, 0)
     assert not bench.waiting
     assert call.line is None
+
+
+def test_what_is_left_of_a_call_that_was_cut_can_be_taken_out(bench: Bench) -> None:
+    bench.add("a", 3, width=5)
+    cut, other = bench.add("b", 3, width=5), bench.add("c", 4, width=5)
+    assert bench.take() == [("a", 3), ("b", 1)]
+    assert (bench.waiting.rows, bench.waiting.size) == (6, 30)
+    bench.waiting.remove(cut)
+    assert (bench.waiting.rows, bench.waiting.size) == (4, 20)
+    bench.waiting.remove(other)
+    assert not bench.waiting
 
 
 def test_clients_are_forgotten_with_their_last_call(bench: Bench) -> None:
@@ -224,7 +351,7 @@ def test_what_leaves_before_others_have_had_as_much_is_known(bench: Bench) -> No
         st.tuples(st.sampled_from("abc"), st.integers(1, 9), st.integers(1, 2)),
         max_size=40,
     ),
-    st.integers(1, 6),
+    st.integers(1, 12),
     st.sets(st.integers(0, 39)),
 )
 def test_every_row_leaves_once_and_batches_are_in_bounds(

@@ -30,8 +30,13 @@ UNKNOWN_SECONDS = 0.001
 ENOUGH = 64
 
 # Clients passed over in one run, because what room is left is too small for their
-# next call. They go first in a later one, having had less.
+# next call. They go first in a later one, having had less; one may be cut.
 MAX_PASSED_OVER = 8
+
+# If what is left fits into the next run, cutting a call spares no run that is known of:
+# it leaves room there for those that come meanwhile. For their sake a run may take so
+# many times as long as without the part that fills it.
+LONGER = 1.5
 
 
 def _client_used(client: Client) -> float | None:
@@ -44,6 +49,16 @@ def _line_used(line: Line) -> float | None:
 
 def _line_age(line: Line) -> float:
     return line.oldest.arrived
+
+
+def _should_fill(picked: Picked, group: Group) -> bool:
+    """Whether to fill a run with a part of a call that does not fit into it whole."""
+    if group.rows > picked.max_rows:
+        # More is left than the next run can take.
+        return True
+    cost = group.method.cost
+    full = cost.seconds(picked.max_rows)
+    return 0 < full <= LONGER * cost.seconds(picked.rows)
 
 
 @attrs.define(eq=False)
@@ -120,23 +135,27 @@ class Picked:
         end = min(start + self.share, whole)
         while calls and self.rows < end:
             call = next(iter(calls))
-            rows = call.rows
-            if rows > whole or call.split is not None:
-                self._draw_part(call, end - self.rows)
+            rows, split = call.rows, call.split
+            if rows > whole:
+                self.draw_part(call, min(call.rows_left, end - self.rows))
                 if call.rows_left:
                     return
-            elif self.rows + rows > (whole if self.rows == start else end):
-                return
             else:
-                self.pieces.append(call)
-                self.rows += rows
-                self.size += call.size
+                if split is not None:
+                    rows = call.rows_left
+                if self.rows + rows > (whole if self.rows == start else end):
+                    return
+                if split is None:
+                    self.pieces.append(call)
+                    self.rows += rows
+                    self.size += call.size
+                else:
+                    self.draw_part(call, rows)
             calls.popitem(last=False)
             call.line = None
 
-    def _draw_part(self, call: Call, most: int) -> None:
-        """Move the next rows of a call that is larger than a run."""
-        rows = min(call.rows_left, most)
+    def draw_part(self, call: Call, rows: int) -> None:
+        """Move the next rows of a call that does not go whole."""
         part = self._parts.get(call)
         if part is None:
             part = self._parts[call] = call.part()
@@ -236,7 +255,8 @@ class Waiting:
     def take(self, lead: Line, max_rows: int) -> Picked:
         """Take out what goes into one run, beginning with a line.
 
-        A call of more than ``max_rows`` rows goes in parts; others go whole.
+        A call of more than ``max_rows`` rows goes in parts. Others go whole, but
+        for one that is cut to fill the run if no whole call does and it pays.
         """
         group = lead.group
         picked = Picked(max_rows, max(1, max_rows // len(group.lines)))
@@ -251,6 +271,9 @@ class Waiting:
                 if len(passed_over) > MAX_PASSED_OVER:
                     break
             line = group.turns.least()
+        if passed_over and picked.rows < max_rows and _should_fill(picked, group):
+            # The first of them has had the least.
+            self._cut(passed_over[0], picked)
         for line in passed_over:
             group.turns.add(line)
         self._newest = picked.rows * group.row_seconds / clients
@@ -266,6 +289,13 @@ class Waiting:
         if not line.calls:
             self._close(line)
         return -rows
+
+    def _cut(self, line: Line, picked: Picked) -> None:
+        """Fill a run with the first rows of a line's oldest call, which has more."""
+        rows, size = picked.max_rows - picked.rows, picked.size
+        picked.draw_part(line.oldest, rows)
+        self._count(line, -rows, size - picked.size)
+        line.client.used += rows * line.group.row_seconds
 
     def _count(self, line: Line, rows: int, size: int) -> None:
         self.rows += rows
