@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from tests.deferreds import result
 from tests.pool import SteppedThreads
@@ -65,13 +67,27 @@ class Memory(LogFile):
         return [line for batch in self.batches for line in batch]
 
 
+class Never(Resource):
+    """Never answers."""
+
+    isLeaf = True
+
+    def render(self, request: object) -> int:
+        return NOT_DONE_YET
+
+
 class Bench:
     """A site whose requests are logged to memory, by a thread that is stepped."""
 
-    def __init__(self, guard: Guard | None = None, most: int = MOST_WAITING) -> None:
+    def __init__(
+        self,
+        guard: Guard | None = None,
+        most: int = MOST_WAITING,
+        api: Resource | None = None,
+    ) -> None:
         self.file = Memory()
         self.threads = SteppedThreads()
-        root = Root(ErrorResource(418, "the api"), guard=guard)
+        root = Root(api or ErrorResource(418, "the api"), guard=guard)
         self.web = WebClient(root)
         self.clock = self.web.clock
         self.clock.advance(NOW)
@@ -129,6 +145,30 @@ def test_a_refused_request_is_a_line(bench: Bench) -> None:
     assert [line["status"] for line in lines] == [400, 413]
     assert [line.get("target") for line in lines] == [None, "/"]
     assert lines[1]["request_id"] == answer["X-Request-Id"] == "mine"
+
+
+def test_a_client_that_hangs_up_is_a_line(bench: Bench) -> None:
+    whole = request("POST", "/a", b"1234", {"X-Request-Id": "mine"})
+    for sent in (whole[:5], whole[:-1]):
+        connection = Connection(bench.web.site)
+        connection.send(sent)
+        bench.clock.advance(0.25)
+        connection.hang_up()
+    lines = bench.settle()
+    assert [line["status"] for line in lines] == [499, 499]
+    assert [line.get("target") for line in lines] == [None, "/a"]
+    assert (lines[1]["request_id"], lines[1]["ms"]) == ("mine", 250.0)
+
+
+def test_a_client_that_does_not_wait_for_its_answer_is_a_line() -> None:
+    bench = Bench(api=Never())
+    connection = bench.web.begin("GET", "/a")
+    bench.clock.advance(0.25)
+    assert bench.settle() == []
+    connection.hang_up()
+    [line] = bench.settle()
+    told = {name: line[name] for name in ("status", "target", "bytes")}
+    assert told == {"status": 499, "target": "/a", "bytes": 0}
 
 
 def test_a_client_that_is_turned_away_before_its_body_is_named() -> None:

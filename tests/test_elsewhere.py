@@ -11,6 +11,7 @@ from twisted.web.server import Site
 from tests.test_native import Bench
 from tests.test_visits import counted
 from tests.web_client import WebClient
+from txinfer.gone import GONE
 from txinfer.site import BoundedSite
 from txinfer.web import ErrorResource
 
@@ -41,6 +42,23 @@ def test_answers_are_counted(bench: Bench) -> None:
     assert bench.get("/api/%ff").status == 400
     assert counted(bench, "upper") == {200: 1, 400: 1}
     assert counted(bench, "") == {404: 1, 200: 1, 405: 1, 400: 1}
+
+
+def test_clients_that_hang_up_are_counted(bench: Bench) -> None:
+    for _ in range(2):
+        bench.begin("/api/upper", {"text": ["a"]}).hang_up()
+    assert bench.root.elsewhere.in_flight() == {}
+    bench.threads.finish()
+    counts = bench.told.methods["", "upper"]
+    assert (dict(counts.statuses), counts.cancelled) == ({GONE: 2}, 2)
+
+
+def test_requests_are_in_flight_until_they_are_answered(bench: Bench) -> None:
+    call = bench.begin("/api/upper", {"text": ["a"]})
+    assert list(bench.root.elsewhere.in_flight().values()) == [1]
+    bench.threads.finish()
+    assert call.answer().status == 200
+    assert bench.root.elsewhere.in_flight() == {}
 
 
 def test_what_is_not_of_the_api_is_not_counted(bench: Bench) -> None:

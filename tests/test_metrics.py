@@ -81,6 +81,7 @@ def bench() -> Bench:
 
 
 METHOD = {"model": "digits", "method": "names"}
+NONE = {"model": "", "method": ""}
 
 
 def test_the_interface_is_kept(bench: Bench) -> None:
@@ -242,6 +243,23 @@ def test_what_the_door_holds_is_told_where_there_is_one(bench: Bench) -> None:
     bench.metrics.door = Door(lambda: 3, lambda: 4000)
     assert bench.value("txinfer_connections") == 3
     assert bench.value("txinfer_body_bytes") == 4000
+
+
+def test_what_is_in_flight_is_told_by_whoever_knows(bench: Bench) -> None:
+    bench.metrics.answered(NAMES, 200, TRACE)
+    name = "txinfer_in_flight_requests"
+    assert f'{name}{{method="names",model="digits"}} 0.0' in bench.text()
+    bench.metrics.in_flight.append(lambda: {NAMES: 2, Labels(): 1})
+    bench.metrics.in_flight.append(lambda: {NAMES._replace(version=4): 3})
+    assert bench.value(name, **METHOD) == 5
+    assert bench.value(name, model="", method="") == 1
+
+
+def test_answers_to_what_is_no_call_have_no_duration(bench: Bench) -> None:
+    bench.metrics.answered(Labels(), 404, None)
+    told = bench.value("txinfer_requests_total", model="", method="", status="404")
+    assert told == 1
+    assert bench.value("txinfer_request_duration_seconds_count", **NONE) == 0
 
 
 def test_without_a_model_there_is_no_load(bench: Bench) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.test_native import COLUMNS, Bench, Shelf
-from tests.web_client import Answer, Connection, request
+from tests.test_native import COLUMNS, UPPER, Bench, Shelf
+from tests.web_client import Answer, Connection, SlowWire, request
+from txinfer.gone import GONE
+from txinfer.tensors import Tensors
 
 # What is seen of a phase of no length on a clock that does not move.
 NOTHING = {"fetch": 0.0, "queue": 0.0, "run": 0.0, "rows": 0.0}
@@ -112,12 +116,123 @@ def test_rows_of_one_request_are_one_answer(bench: Bench) -> None:
     assert counted(bench, "scalar") == {200: 1}
 
 
-def test_a_client_that_hangs_up_is_not_counted_as_answered(bench: Bench) -> None:
+def in_flight(bench: Bench) -> dict[str, int]:
+    """How many requests to our own site are under way, by method."""
+    site: Any = bench.web.site
+    return {labels.method: count for labels, count in site.in_flight().items()}
+
+
+# Clients that hang up
+
+
+def long_text(tensors: Tensors) -> Tensors:
+    """More than is packed at a turn of the reactor, or than sockets hold."""
+    return {"out": np.array([b"a" * 600_000 for _ in tensors["text"]], object)}
+
+
+def gone(bench: Bench, method: str) -> tuple[int, int]:
+    """How many requests were given up, as is counted in two places."""
+    counts = bench.told.methods["", method]
+    return counts.statuses[GONE], counts.cancelled
+
+
+@pytest.mark.parametrize("way", [{}, {"Content-Encoding": "identity"}])
+def test_a_client_that_hangs_up_is_counted_as_gone(
+    bench: Bench, way: dict[str, str]
+) -> None:
     bench.begin("/upper", {"text": ["a"]})
-    bench.begin("/upper", {"text": ["b"]}).hang_up()
+    for _ in range(2):
+        call = bench.web.begin("POST", "/upper", b'{"text": ["b"]}', way)
+        call.hang_up()
     bench.threads.finish()
-    assert counted(bench, "upper") == {200: 1}
-    assert bench.told.methods["", "upper"].cancelled == 1
+    assert counted(bench, "upper") == {200: 1, GONE: 2}
+    assert gone(bench, "upper") == (2, 2)
+    assert sum(bench.told.methods["", "upper"].whole.counts) == 1
+
+
+def test_a_client_may_hang_up_while_urls_are_fetched() -> None:
+    shelf = Shelf({"http://a/": None})
+    bench = Bench(fetcher=shelf).load()
+    bench.begin("/upper", {"text": [{"url": "http://a/"}]}).hang_up()
+    assert shelf.cancelled == ["http://a/"]
+    assert gone(bench, "upper") == (1, 1)
+
+
+@pytest.mark.parametrize("way", [{}, {"Content-Encoding": "identity"}])
+def test_a_client_may_hang_up_while_its_answer_is_packed(
+    way: dict[str, str],
+) -> None:
+    bench = Bench(methods={"long": (UPPER, long_text)}).load()
+    fields = {"Accept-Encoding": "gzip", **way}
+    call = bench.web.begin("POST", "/long", b'{"text": ["a"]}', fields)
+    bench.threads.finish()
+    assert not call.received
+    call.hang_up()
+    bench.clock.advance(1)
+    assert counted(bench, "long") == {GONE: 1}
+    assert gone(bench, "long") == (1, 1)
+
+
+def test_a_client_may_hang_up_before_its_request_is_whole(bench: Bench) -> None:
+    whole = request("POST", "/upper", b"{}")
+    for size in (5, len(whole) - 1):
+        connection = Connection(bench.web.site)
+        connection.send(whole[:size])
+        connection.hang_up()
+    assert counted(bench, "") == {GONE: 2}
+    assert gone(bench, "") == (2, 2)
+
+
+def test_requests_in_advance_are_given_up_together(bench: Bench) -> None:
+    call = request("POST", "/upper", b'{"text": ["a"]}')
+    connection = Connection(bench.web.site)
+    connection.send(call + request("GET", "/upper") + call[:-1])
+    connection.hang_up()
+    assert counted(bench, "upper") == {GONE: 1}
+    assert gone(bench, "") == (2, 2)
+
+
+def test_who_had_an_answer_is_not_said_to_have_given_up(bench: Bench) -> None:
+    connection = bench.web.begin("GET", "/upper")
+    connection.send(b"nonsense\r\n\r\n")
+    assert [answer.status for answer in connection.answers()] == [200, 400]
+    connection.hang_up()
+    Connection(bench.web.site).hang_up()
+    assert counted(bench, "") == {200: 1, 400: 1}
+    assert gone(bench, "") == (0, 0)
+
+
+def test_who_does_not_read_to_the_end_had_an_answer() -> None:
+    bench = Bench(methods={"long": (UPPER, long_text)}).load()
+    connection = Connection(bench.web.site, SlowWire())
+    connection.send(request("POST", "/long", b'{"text": ["a"]}'))
+    bench.threads.finish()
+    assert connection.channel.current is not None
+    assert in_flight(bench) == {}
+    connection.hang_up()
+    assert counted(bench, "long") == {200: 1}
+    assert gone(bench, "long") == (0, 0)
+
+
+# What is under way
+
+
+def test_requests_are_in_flight_until_they_are_answered() -> None:
+    shelf = Shelf({"http://a/": None})
+    bench = Bench(fetcher=shelf).load()
+    assert in_flight(bench) == {}
+    reading = Connection(bench.web.site)
+    reading.send(request("POST", "/upper", b"{}")[:-1])
+    fetching = bench.begin("/upper", {"text": [{"url": "http://a/"}]})
+    queued = [bench.begin("/upper", {"text": ["a"]}) for _ in range(3)]
+    assert in_flight(bench) == {"": 1, "upper": 4}
+    shelf.coming[0].callback([b"a"])
+    assert in_flight(bench) == {"": 1, "upper": 4}
+    bench.threads.finish()
+    assert [call.answer().status for call in (fetching, *queued)] == [200] * 4
+    assert in_flight(bench) == {"": 1}
+    reading.send(b"}")
+    assert in_flight(bench) == {}
 
 
 def test_listings_are_no_calls(bench: Bench) -> None:

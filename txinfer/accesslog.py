@@ -110,12 +110,12 @@ class AccessLog:
     # In
 
     def answered(self, request: Any, channel: Any) -> None:
-        """A request was answered."""
+        """A request was answered, or its client hung up before."""
         now = self._clock.seconds()
         self._add(recorded(request, channel.peer, now))
 
     def refused(self, status: int, channel: Any) -> None:
-        """A request was refused before it was whole, or a connection."""
+        """A request was refused or given up before it was whole, or a connection."""
         now, request = self._clock.seconds(), channel.reader.request
         if request is None:
             self._add(Record(now, channel.peer, status, request=channel.refused_as))

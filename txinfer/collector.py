@@ -231,6 +231,8 @@ class Collector:
 
     def _cancel(self, call: Call, _: Deferred[Tensors]) -> None:
         self._observer.cancelled(call.method.labels)
+        if call.trace is not None:
+            call.trace.cancelled = True
         self._settle(call)
         self._drain.tell()
 

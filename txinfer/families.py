@@ -72,7 +72,7 @@ HISTOGRAMS = (
 COUNTERS = (
     Family(
         "txinfer_requests_total",
-        "Answers, by HTTP status.",
+        "Answers, by HTTP status; 499 if the client hung up before.",
         (*METHOD, "status"),
         of_methods(readings.statuses),
     ),
@@ -96,7 +96,7 @@ COUNTERS = (
     ),
     Family(
         "txinfer_cancelled_total",
-        "Calls given up by their callers while they waited or ran.",
+        "Calls given up by their callers before they were answered.",
         METHOD,
         of_method(lambda counts: counts.cancelled),
     ),
@@ -186,6 +186,12 @@ GAUGES = (
         "Bytes of tensors that wait for a session slot.",
         METHOD,
         of_depth(lambda depth: depth.queued_bytes),
+    ),
+    Family(
+        "txinfer_in_flight_requests",
+        "Requests that have begun and are not answered.",
+        METHOD,
+        readings.in_flight,
     ),
     Family(
         "txinfer_in_flight_rows",

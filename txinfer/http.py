@@ -133,13 +133,16 @@ class BoundedChannel(AnswerChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Be forgotten by the site; the request under way is cancelled."""
         self.deadline = inf
-        self.reader.close()
         self._ahead = b""
         self._drop_parts()
         current, self.current = self.current, None
         if current is not None:
             self.site.held -= len(current.body)
             current.connectionLost(reason)
+            if not current.finished:
+                self.site.tell_gone(current, self)
+        self._tell_unread()
+        self.reader.close()
         self.site.leave(self)
 
     # The transport's producer: it says when the client does not read.
@@ -256,6 +259,15 @@ class BoundedChannel(AnswerChannel):
             self._go_on()
 
     # Ends
+
+    def _tell_unread(self) -> None:
+        """Tell of the requests that nobody has begun to answer, and never will."""
+        reader, site = self.reader, self.site
+        for request in reader.ready:
+            site.tell_gone(request, self)
+        if reader.in_request and not self.refused:
+            self.refused_as = reader.request_name()
+            site.tell_cut(self)
 
     def loseConnection(self) -> None:
         """Close once what was written is sent; a second time does nothing."""

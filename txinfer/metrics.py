@@ -6,7 +6,7 @@ Nothing here takes a lock: all of it is for the reactor thread.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -68,12 +68,14 @@ class Metrics:
     ``methods`` has the counts by (model, method), both empty for requests that
     reached none; ``versions`` by (model, version), ``models`` by model;
     ``recent`` the last runs, each with the time at which it came back. ``door``
-    is the site's, if it is one of our own.
+    is the site's, if it is one of our own; ``in_flight`` are functions that tell
+    how many requests of each method have begun and are not answered.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self.door: Door | None = None
+        self.in_flight: list[Callable[[], Mapping[Labels, int]]] = []
         self.methods: dict[tuple[str, str], MethodCounts] = {}
         self.models: defaultdict[str, ModelCounts] = defaultdict(ModelCounts)
         self.versions: OrderedDict[tuple[str, int], VersionCounts] = OrderedDict()

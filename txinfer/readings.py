@@ -114,6 +114,16 @@ def of_depth(value: Callable[[Depth], float]) -> Reading[float]:
 # Those that are like no other
 
 
+def in_flight(metrics: Metrics, _: Load | None) -> Iterator[Labelled[float]]:
+    """How many requests of each method have begun and are not answered."""
+    totals = dict.fromkeys(metrics.methods, 0)
+    for source in metrics.in_flight:
+        for labels, count in source().items():
+            key = labels.model, labels.method
+            totals[key] = totals.get(key, 0) + count
+    yield from totals.items()
+
+
 def learned(_: Metrics, load: Load | None) -> Iterator[Labelled[float]]:
     """What runs of each method are known to take; of the newest version called."""
     if load is None:

@@ -131,6 +131,7 @@ async def rehearse(
     except TimeoutError:
         log.warn("The server's own requests were not answered in time")
     finally:
+        site.on_answer = None
         channel.connectionLost(Failure(ConnectionDone()))
 
 

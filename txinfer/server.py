@@ -96,9 +96,9 @@ class Server(Service):
         )
         inference.held.add(self._held)
         site = self._site
-        inference.operations.metrics.door = Door(
-            lambda: len(site.channels), lambda: site.held - site.unsent
-        )
+        told = inference.operations.metrics
+        told.door = Door(lambda: len(site.channels), lambda: site.held - site.unsent)
+        told.in_flight += (site.in_flight, self._admin_site.in_flight)
         if access_log is not None:
             site.on_answer = access_log.answered
             site.on_refusal = access_log.refused

@@ -207,6 +207,7 @@ class InferenceService(Service, Calls):
             self._paths.private(),
             self.operations.metrics,
         )
+        self.operations.metrics.in_flight.append(root.elsewhere.in_flight)
         self.operations.mount_health(root)
         if self._paths.metrics:
             self.operations.mount_figures(root)

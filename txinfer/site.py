@@ -8,6 +8,7 @@ port is closed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +19,10 @@ from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
+from .gone import GONE, tell_gone
 from .http import BoundedChannel
 from .limits import CallLimits, DoorLimits
-from .observe import NOBODY, NOBODYS, IObserver, Shed
+from .observe import NOBODY, NOBODYS, IObserver, Labels, Shed
 from .quota import LogQuota
 from .reading import Refusal
 from .request import BoundedRequest
@@ -66,9 +68,10 @@ class BoundedSite(Site):
     ``channels`` are the connections, ``requests`` how many have begun so far,
     ``held`` the bytes in memory of bodies, and of answers that wait to be sent,
     and ``unsent`` those of answers alone; ``quota`` is for the log.
-    ``observer`` is told of every answer;
-    ``on_answer`` is called with each answered request and its channel,
-    ``on_refusal`` with the status of each request that no resource saw.
+    ``observer`` is told of every answer, and of clients that hang up before.
+    ``on_answer`` is called with each request that a resource saw and its channel,
+    once it is answered or its client is gone, ``on_refusal`` with the status of each
+    that none saw.
 
     The root resource may have ``shortcuts``: what answers (verb, target)
     directly; ``gate``: asked before a body is read, with its announced length
@@ -168,6 +171,32 @@ class BoundedSite(Site):
             self._tick.cancel()
             self._tick = None
         self._tell_drained()
+
+    def tell_gone(self, request: BoundedRequest, channel: BoundedChannel) -> None:
+        """The client of a request hung up before its answer was whole."""
+        request.code = tell_gone(request, self.observer)
+        if self.on_answer is not None:
+            self.on_answer(request, channel)
+
+    def tell_cut(self, channel: BoundedChannel) -> None:
+        """The client hung up before its request was whole."""
+        self.observer.cancelled(NOBODYS)
+        self.observer.answered(NOBODYS, GONE, None)
+        if self.on_refusal is not None:
+            self.on_refusal(GONE, channel)
+
+    def in_flight(self) -> Counter[Labels]:
+        """How many requests have begun and are not answered, by the method that is
+        called. It looks at every connection.
+        """
+        found: Counter[Labels] = Counter()
+        for channel in self.channels:
+            current, reader = channel.current, channel.reader
+            if current is not None and not current.finished:
+                found[current.labels] += 1
+            if not channel.refused and (reader.in_request or reader.ready):
+                found[NOBODYS] += len(reader.ready) + reader.in_request
+        return found
 
     def date(self) -> bytes:
         """The Date header's line; made once a second."""

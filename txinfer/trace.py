@@ -14,7 +14,8 @@ class Trace:
     run it was in, its own and others'), ``runs``, and ``reruns`` (those of
     them that were made because a run before had failed). Dialects add
     ``decode_seconds``, ``fetch_seconds`` and ``encode_seconds``. What has not
-    happened is 0.
+    happened is 0. ``cancelled`` is whether the collector was told that nobody
+    wants the answer any more.
     """
 
     decode_seconds: float = 0.0
@@ -25,6 +26,7 @@ class Trace:
     batch_rows: int = 0
     runs: int = 0
     reruns: int = 0
+    cancelled: bool = False
 
     def add_run(self, rows: int, queued: float, seconds: float, rerun: bool) -> None:
         """Take note of a run of ``rows`` rows that left ``queued`` seconds after

@@ -170,7 +170,7 @@ class Root(Resource):
     ) -> None:
         super().__init__()
         self.observer = observer
-        self._elsewhere = Elsewhere(observer)
+        self.elsewhere = Elsewhere(observer)
         self._api = api
         self._private = private
         self._full = full
@@ -198,7 +198,7 @@ class Root(Resource):
 
     def getChildWithDefault(self, path: bytes, request: IRequest) -> IResource:
         """The folder of that name, or the API with the path given back to it."""
-        self._elsewhere.follow(request)
+        self.elsewhere.follow(request)
         is_ours = hasattr(request, "respond")
         for name, value in self._headers:
             if path not in self._private:
