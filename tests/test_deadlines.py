@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any, cast
 
 import attrs
@@ -11,11 +12,13 @@ from twisted.web.iweb import IRequest
 
 from tests.deferreds import reason, result
 from tests.test_native import LIMITS, Bench, Shelf
-from tests.web_client import Connection
+from tests.web_client import Connection, request
 from txinfer.deadlines import deadline_of, in_time
 from txinfer.errors import DeadlineExceeded
-from txinfer.limits import CallLimits
+from txinfer.limits import CallLimits, DoorLimits
 from txinfer.refusals import InvalidHeader
+from txinfer.site import MOST_LATE, TICK
+from txinfer.wheel import GRAIN
 
 
 @attrs.define
@@ -203,6 +206,160 @@ def test_a_call_that_is_known_to_take_too_long_is_refused_at_once(
     taken = ask(bench, {"text": ["a"]}, X_Request_Timeout_Ms="4000", **way)
     bench.threads.finish()
     assert taken.answer().status == 200
+
+
+# Over HTTP, while the body comes
+
+
+class Drip:
+    """A request that comes in parts; the clock is the site's."""
+
+    def __init__(self, bench: Bench, **headers: str) -> None:
+        self.bench = bench
+        fields = {name.replace("_", "-"): text for name, text in headers.items()}
+        self.whole = request("POST", "/upper", b'{"text":["a"]}', fields)
+        self.connection = Connection(bench.web.site)
+        self.connection.send(self.whole[:-9])
+
+    def advance(self, seconds: float) -> None:
+        self.bench.web.clock.advance(seconds)
+
+    @property
+    def statuses(self) -> list[int]:
+        return [answer.status for answer in self.connection.answers()]
+
+
+def test_a_body_that_drips_past_the_deadline_is_answered_504_at_once() -> None:
+    bench = Bench().load()
+    drip = Drip(bench, X_Request_Timeout_Ms="333")
+    for _ in range(3):
+        drip.advance(0.1)
+        drip.connection.send(b'"')
+    drip.advance(0.032)
+    assert drip.statuses == []
+    drip.advance(GRAIN)
+    answer = drip.connection.answer()
+    assert (answer.status, answer["Connection"]) == (504, "close")
+    assert answer.error == "the deadline passed before the answer was there"
+    assert bench.web.site.held == 0  # type: ignore[attr-defined]
+    counts = bench.told.methods["", ""]
+    assert (dict(counts.statuses), counts.expired) == ({504: 1}, 1)
+    assert not bench.model.calls
+
+
+def test_the_default_is_kept_while_a_body_comes() -> None:
+    bench = Bench(limits=attrs.evolve(LIMITS, deadline_ms=300)).load()
+    drip, patient = Drip(bench), Drip(bench, X_Request_Timeout_Ms="2000")
+    drip.advance(0.3)
+    assert drip.statuses == [504]
+    drip.advance(1)
+    assert patient.statuses == []
+    drip.advance(0.7)
+    assert patient.statuses == [504]
+
+
+def test_a_deadline_counts_from_the_first_byte_of_a_head_that_drips() -> None:
+    bench = Bench().load()
+    drip = Drip(bench, X_Request_Timeout_Ms="500")
+    connection = Connection(bench.web.site)
+    connection.send(drip.whole[:9])
+    drip.advance(0.4)
+    connection.send(drip.whole[9:-9])
+    drip.advance(0.1)
+    assert connection.answer().status == 504
+    connection = Connection(bench.web.site)
+    connection.send(drip.whole[:9])
+    drip.advance(0.6)
+    assert not connection.received
+    connection.send(drip.whole[9:-9])
+    drip.advance(0)
+    assert connection.answer().status == 504
+
+
+def test_the_doors_own_limits_are_kept_whatever_a_client_says() -> None:
+    bench = Bench().load()
+    timeout = DoorLimits().body_timeout
+    drip = Drip(bench, X_Request_Timeout_Ms="400000")
+    drip.advance(timeout - 0.1)
+    assert drip.statuses == []
+    drip.advance(0.1 + TICK)
+    assert drip.statuses == [408]
+
+
+def test_whether_a_timeout_makes_sense_is_seen_to_when_the_body_is_there() -> None:
+    bench = Bench().load()
+    drip = Drip(bench, X_Request_Timeout_Ms="soon")
+    drip.advance(1)
+    drip.connection.send(drip.whole[-9:])
+    assert drip.statuses == [400]
+
+
+@pytest.mark.parametrize("ending", ["whole", "refused", "gone"])
+def test_nothing_is_due_of_a_request_that_is_over(ending: str) -> None:
+    bench = Bench().load()
+    drip = Drip(bench, X_Request_Timeout_Ms="250")
+    if ending == "whole":
+        drip.connection.send(drip.whole[-9:])
+        bench.threads.finish()
+    elif ending == "refused":
+        drip.connection.half_close()
+    else:
+        drip.connection.hang_up()
+        assert not bench.web.clock.getDelayedCalls()
+    drip.advance(0.3)
+    assert drip.statuses == {"whole": [200], "refused": [400], "gone": []}[ending]
+    # The next is due at a time of its own.
+    if ending == "whole":
+        drip.connection.send(drip.whole[:-9])
+        drip.advance(0.2)
+        assert drip.statuses == [200]
+        drip.advance(0.05)
+        assert drip.statuses == [200, 504]
+
+
+def test_a_request_that_comes_in_one_piece_is_not_asked_when_it_is_due() -> None:
+    bench = Bench().load()
+    asked: list[object] = []
+    bench.web.site.due = asked.append  # type: ignore[attr-defined]
+    assert bench.call("/upper", {"text": ["a"]}) == {"out": ["A"]}
+    assert not asked
+    drip = Drip(bench)
+    for byte in drip.whole[-9:]:
+        drip.connection.send(bytes([byte]))
+    assert len(asked) == 1
+
+
+def test_what_begins_behind_another_request_is_waited_for_no_longer() -> None:
+    bench = Bench().load()
+    drip = Drip(bench, X_Request_Timeout_Ms="5000")
+    drip.connection.send(drip.whole[-9:] + drip.whole[:-9])
+    drip.advance(1)
+    bench.threads.finish()
+    drip.advance(3.9)
+    assert drip.statuses == [200]
+    drip.advance(0.1)
+    assert drip.statuses == [200, 504]
+    drip = Drip(bench, X_Request_Timeout_Ms="400000")
+    drip.connection.send(drip.whole[-9:] + drip.whole[:30])
+    bench.threads.finish()
+    drip.advance(DoorLimits().header_timeout + TICK)
+    assert drip.statuses == [200, 408]
+
+
+def test_bodies_that_are_late_together_are_seen_to_some_at_a_turn() -> None:
+    bench = Bench().load()
+    drips = [Drip(bench, X_Request_Timeout_Ms="250") for _ in range(2 * MOST_LATE)]
+    clock, seen = bench.web.clock, [0]
+
+    def look(left: int) -> None:
+        seen.append(sum(bool(drip.connection.received) for drip in drips))
+        if left:
+            clock.callLater(0, look, left - 1)
+
+    clock.callLater(0.25, look, 9)
+    clock.advance(0.25)
+    assert max(after - before for before, after in pairwise(seen)) == MOST_LATE
+    assert all(drip.statuses == [504] for drip in drips)
 
 
 def test_expired_calls_are_counted_wherever_they_were() -> None:

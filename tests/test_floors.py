@@ -67,6 +67,7 @@ FLOORS = [
         "optvalues",
         "deadlines",
         "gone",
+        "overdue",
         "turns",
         "freeze",
         "captures",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -22,6 +23,7 @@ from tests.memory import Function, MemoryModel, spec
 from tests.pool import SteppedThreads
 from tests.web_client import LIMIT, Answer, Connection, WebClient
 from txinfer.collector import Collector
+from txinfer.deadlines import due
 from txinfer.errors import FetchFailed, InputRefused, ModelFailed
 from txinfer.interfaces import IFetcher
 from txinfer.limits import CallLimits
@@ -166,6 +168,7 @@ class Bench:
             CORS_HEADERS if cors else (),
             PREFLIGHT_HEADERS if cors else (),
             observer=self.told,
+            due=partial(due, limits=limits, clock=self.clock),
         )
         self.web = WebClient(self.root)
 

@@ -53,6 +53,16 @@ def deadline_of(
     return (clock.seconds() if arrived is None else arrived) + wait / 1000
 
 
+def due(request: IRequest, limits: CallLimits, clock: IReactorTime) -> float | None:
+    """The same of a request that is still being read: whether what its client says
+    makes sense is seen to when it is whole.
+    """
+    try:
+        return deadline_of(request, limits, clock)
+    except InvalidHeader:
+        return None
+
+
 async def in_time(
     work: Coroutine[Any, Any, T], deadline: float | None, clock: IReactorTime
 ) -> T:

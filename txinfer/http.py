@@ -19,7 +19,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .answers import AnswerChannel
+from .errors import DeadlineExceeded
 from .observe import NOBODYS
+from .overdue import Due
 from .reading import RETRY, Reader
 from .request import BoundedRequest
 
@@ -80,6 +82,7 @@ class BoundedChannel(AnswerChannel):
     address: str | None = None
     _has_read = False
     _ahead = b""
+    _due: Due | None = None
 
     def __init__(self, site: Any) -> None:
         super().__init__()
@@ -133,6 +136,7 @@ class BoundedChannel(AnswerChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Be forgotten by the site; the request under way is cancelled."""
         self.deadline = inf
+        self._be_whole()
         self._ahead = b""
         self._drop_parts()
         current, self.current = self.current, None
@@ -186,14 +190,29 @@ class BoundedChannel(AnswerChannel):
             self._know_peer()
         reader.feed(data, self.site.clock.seconds())
         if reader.ready:
+            if self._due is not None:
+                self._be_whole()
             self._go_on()
         elif reader.refusal is not None:
             self.refuse(*reader.refusal)
         elif reader.in_request:
-            self.phase, self.deadline = Phase.READING, reader.deadline
+            self._await_rest()
             if reader.wants_continue:
                 reader.wants_continue = False
                 self.transport.write(CONTINUE)
+
+    def _await_rest(self) -> None:
+        """Wait for the rest of a request, but no longer than its client does."""
+        reader = self.reader
+        self.phase, self.deadline = Phase.READING, reader.deadline
+        if self._due is None and reader.request is not None:
+            self._due = self.site.due_of(self, reader.request)
+
+    def _be_whole(self) -> None:
+        """The request has come, or never will: it is not waited for."""
+        due, self._due = self._due, None
+        if due is not None:
+            due.cancel()
 
     def _go_on(self) -> None:
         """Answer what is ready, and parse what came meanwhile."""
@@ -219,6 +238,9 @@ class BoundedChannel(AnswerChannel):
                 self.refuse(*reader.refusal)
             elif self._client_done and not self.refused:
                 self._close_done()
+            elif reader.in_request and not self.refused:
+                # It began in the read that brought the one before.
+                self._await_rest()
             return False
         self.current = request = reader.ready.popleft()
         self.phase, self.deadline = Phase.ANSWER, inf
@@ -293,6 +315,7 @@ class BoundedChannel(AnswerChannel):
         if self.refused or self._closing:
             return
         self.refused = True
+        self._be_whole()
         self._ahead = b""
         self.reader.drop_body()
         self.refused_as = self.reader.request_name()
@@ -318,6 +341,13 @@ class BoundedChannel(AnswerChannel):
             self._probe()
         else:
             self.abortConnection()
+
+    def on_due(self) -> None:
+        """The client does not wait any longer for an answer, and still sends."""
+        if self.phase is Phase.READING:
+            self.site.observer.expired(NOBODYS)
+            late = DeadlineExceeded()
+            self.refuse(late.status, str(late))
 
     @property
     def is_idle(self) -> bool:

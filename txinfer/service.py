@@ -20,6 +20,7 @@ from zope.interface import implementer
 from .admin import AdminRoot
 from .administration import Administration
 from .callers import Calls
+from .deadlines import due
 from .errors import FetchFailed, Unavailable
 from .fetch import FetchPolicy
 from .guard import Guard
@@ -206,6 +207,7 @@ class InferenceService(Service, Calls):
             full,
             self._paths.private(),
             self.operations.metrics,
+            partial(due, limits=self.limits, clock=self._reactor),
         )
         self.operations.metrics.in_flight.append(root.elsewhere.in_flight)
         self.operations.mount_health(root)

@@ -23,6 +23,7 @@ from .gone import GONE, tell_gone
 from .http import BoundedChannel
 from .limits import CallLimits, DoorLimits
 from .observe import NOBODY, NOBODYS, IObserver, Labels, Shed
+from .overdue import NEVER, Due, Overdue
 from .quota import LogQuota
 from .reading import Refusal
 from .request import BoundedRequest
@@ -55,10 +56,16 @@ DRAIN_LIMIT = 25.0
 
 Shortcuts = dict[tuple[bytes, bytes], Callable[[Any], object]]
 Gate = Callable[[BoundedRequest, int], Refusal | None]
+DueTime = Callable[[BoundedRequest], float | None]
 
 
 def _open(request: BoundedRequest | None, announced: int) -> Refusal | None:
     """Let every body in."""
+    return None
+
+
+def _never(request: BoundedRequest) -> float | None:
+    """Let every request come as slowly as the door lets it."""
     return None
 
 
@@ -75,8 +82,9 @@ class BoundedSite(Site):
 
     The root resource may have ``shortcuts``: what answers (verb, target)
     directly; ``gate``: asked before a body is read, with its announced length
-    (0 if it is chunked), why not to; ``head``: header lines of every answer; and
-    ``observer``.
+    (0 if it is chunked), why not to; ``due``: asked when the answer to a request
+    has to be there whose body is still to come; ``head``: header lines of every
+    answer; and ``observer``.
 
     Args:
         resource: the root.
@@ -107,6 +115,8 @@ class BoundedSite(Site):
         self.shortcuts: Shortcuts = getattr(resource, "shortcuts", {})
         self.head: bytes = getattr(resource, "head", b"")
         self.gate: Gate = getattr(resource, "gate", _open)
+        self.due: DueTime = getattr(resource, "due", _never)
+        self._overdue = Overdue(reactor, MOST_LATE)
         self.observer: IObserver = getattr(resource, "observer", NOBODY)
         self.on_answer: Callable[[BoundedRequest, BoundedChannel], object] | None = None
         self.on_refusal: Callable[[int, BoundedChannel], object] | None = None
@@ -167,6 +177,7 @@ class BoundedSite(Site):
             self._crowds[channel.address] = crowd
         if self.channels:
             return
+        self._overdue.stop()
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
@@ -197,6 +208,14 @@ class BoundedSite(Site):
             if not channel.refused and (reader.in_request or reader.ready):
                 found[NOBODYS] += len(reader.ready) + reader.in_request
         return found
+
+    def due_of(self, channel: BoundedChannel, request: BoundedRequest) -> Due:
+        """Tell a channel when the request is due of which it has only the head."""
+        at = self.due(request)
+        # The door's own deadlines come first, unless its next look is too late.
+        if at is None or at > channel.deadline + TICK:
+            return NEVER
+        return self._overdue.add(channel.on_due, at)
 
     def date(self) -> bytes:
         """The Date header's line; made once a second."""

@@ -143,6 +143,10 @@ def _never_full(announced: int) -> InferenceError | None:
     return None
 
 
+def _not_due(request: IRequest) -> float | None:
+    return None
+
+
 class Root(Resource):
     """The API, folders beside it, and what applies to all of them.
 
@@ -156,6 +160,7 @@ class Root(Resource):
         private: first segments of paths that are not for scripts of other origins:
             they get neither the headers nor preflights.
         observer: is told of every answer.
+        due: when the answer to a request has to be there whose head is read.
     """
 
     def __init__(
@@ -167,8 +172,10 @@ class Root(Resource):
         full: Callable[[int], InferenceError | None] = _never_full,
         private: Container[bytes] = (),
         observer: IObserver = NOBODY,
+        due: Callable[[IRequest], float | None] = _not_due,
     ) -> None:
         super().__init__()
+        self.due = due
         self.observer = observer
         self.elsewhere = Elsewhere(observer)
         self._api = api
