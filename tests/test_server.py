@@ -146,6 +146,7 @@ class ServerCase(TestCase):
         access_log: AccessLog | None = None,
         door: DoorLimits = DEFAULT_DOOR,
         admin: str | None = None,
+        early: bool = True,
         **options: Any,
     ) -> Server:
         inference = InferenceService("a model", load=load, reactor=reactor, **options)
@@ -157,6 +158,7 @@ class ServerCase(TestCase):
             access_log=access_log,
             at_exit=self.at_exit.append,
             admin=admin,
+            early=early,
         )
         server.log = Logger("server", observer=cast(Any, self.events.append))
         return server
@@ -387,6 +389,34 @@ class LoadingTests(ServerCase):
         self.may_load.set()
         await server.inference.when_ready()
         self.assertEqual(await client.ask("POST", {"x": [1]}), (200, {"y": [3.0]}))
+
+    async def waiting(self) -> tuple[Server, Client]:
+        """A server that accepts nobody yet, and a client that has sent a call."""
+        server = self.start(self.server(load=self.load, early=False, admin=LOCAL))
+        client = await self.client(server)
+        client.send("POST", value={"x": [1]})
+        admin = await self.client(server, 1)
+        # Who came later has been answered by another port.
+        self.assertEqual((await admin.ask("GET", path="/models"))[0], 200)
+        self.assertEqual(len(server._site.channels), 0)
+        return server, client
+
+    async def test_who_comes_early_may_be_left_to_wait(self) -> None:
+        _, client = await self.waiting()
+        self.may_load.set()
+        status, _, value = await client.answer()
+        self.assertEqual((status, value), (200, {"y": [3.0]}))
+
+    async def test_who_waits_when_it_stops_is_told(self) -> None:
+        server, client = await self.waiting()
+        stopped = server.stopService()
+        self.may_load.set()
+        status, _, value = await client.answer()
+        self.assertEqual(
+            (status, value), (503, {"error": "the model is still loading"})
+        )
+        await until(lambda: client.lost)
+        await stopped
 
     async def test_a_model_that_cannot_be_served_ends_the_process(self) -> None:
         error = InvalidModel("a model: broken")

@@ -16,8 +16,10 @@ from zope.interface import implementer
 from txinfer.sockets import (
     OTHER_FILES,
     UNSENT,
+    pause,
     prepare,
     raise_file_limit,
+    resume,
     shortage,
 )
 
@@ -83,6 +85,8 @@ def test_what_has_no_socket_or_no_such_option_is_left_alone() -> None:
     prepare(Port(None))
     with socket.socket(socket.AF_UNIX) as other:
         prepare(Port(other))
+    pause(Port(None))
+    resume(Port(None))
 
 
 @pytest.fixture

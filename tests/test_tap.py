@@ -88,6 +88,7 @@ def test_the_defaults(model: str) -> None:
         "access_log_format": "json",
         "api_key_file": None,
         "batch_transpose": 0,
+        "accept_when_ready": 0,
         "no_cors": 0,
         "no_metrics": 0,
         "no_url": 0,

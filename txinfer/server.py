@@ -34,7 +34,7 @@ from .protocols.addressed import SEGMENT
 from .rehearsal import rehearse
 from .service import InferenceService
 from .site import BoundedSite
-from .sockets import BACKLOG, prepare, raise_file_limit, shortage
+from .sockets import BACKLOG, pause, prepare, raise_file_limit, resume, shortage
 
 DEFAULT_DOOR = DoorLimits()
 
@@ -63,6 +63,8 @@ class Server(Service):
         at_exit: has a function called when the process ends.
         admin: where models are managed, a Twisted endpoint description; None for
             nowhere.
+        early: connections are accepted before the models are loaded; else they
+            wait until then in the queues of the ports.
     """
 
     log = Logger()
@@ -76,6 +78,7 @@ class Server(Service):
         access_log: AccessLog | None = None,
         at_exit: Callable[[Callable[[], None]], object] = atexit.register,
         admin: str | None = None,
+        early: bool = True,
     ) -> None:
         self.inference = inference
         self._endpoints = endpoints
@@ -85,6 +88,7 @@ class Server(Service):
         self._ports: list[IListeningPort] = []
         self._places: list[str] = []
         self._admin = admin
+        self._early = early
         self._admin_site = BoundedSite(
             inference.admin(), body_limit=BODY_SIZE, reactor=reactor
         )
@@ -188,6 +192,8 @@ class Server(Service):
     def _keep(self, port: IListeningPort, description: str) -> None:
         self._ports.append(port)
         prepare(port)
+        if not self._early:
+            pause(port)
         secure = description.split(":")[0] in ("ssl", "tls")
         self._places.append(place(port.getHost(), secure))
 
@@ -209,6 +215,9 @@ class Server(Service):
         if not self.running:
             return
         self.inference.announce_ready()
+        if not self._early:
+            for port in self._ports:
+                resume(port)
         models = self.inference.models
         paths = ", ".join(shown(spec.path) for spec in models.values())
         for at in self._places:

@@ -40,6 +40,23 @@ def prepare(port: IListeningPort) -> None:
             listener.setsockopt(socket.IPPROTO_TCP, option, UNSENT)
 
 
+def pause(port: IListeningPort) -> None:
+    """Leave new connections in a port's queue, which the kernel keeps.
+
+    A port that is no descriptor of the reactor goes on to accept them.
+    """
+    stop: Any = getattr(port, "stopReading", None)
+    if stop is not None:
+        stop()
+
+
+def resume(port: IListeningPort) -> None:
+    """Accept what has come since :func:`pause`, and what comes."""
+    start: Any = getattr(port, "startReading", None)
+    if start is not None:
+        start()
+
+
 def raise_file_limit() -> int | None:
     """Let this process open as many files as it may.
 

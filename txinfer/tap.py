@@ -108,6 +108,12 @@ class Options(ModelOptions):
             None,
             "A JSON object is always one example, a list of objects several.",
         ],
+        [
+            "accept_when_ready",
+            None,
+            "Accept connections only once the models are loaded; those that come "
+            "earlier wait.",
+        ],
         ["no_cors", None, "Do not let scripts of other origins call."],
         ["no_metrics", None, "Do not answer /metrics and /stats."],
         ["no_url", None, "Take no URL inputs: nothing is ever fetched."],
@@ -227,8 +233,15 @@ def makeService(
     inference = _inference(options, reactor, load_folder)
     path, form = options["access_log"], options["access_log_format"]
     log = None if path is None else access_log(path, form, reactor)
-    admin, door = options["admin_port"], options["door"]
-    return Server(inference, options["port"], reactor, door, log, admin=admin)
+    return Server(
+        inference,
+        options["port"],
+        reactor,
+        options["door"],
+        log,
+        admin=options["admin_port"],
+        early=not options["accept_when_ready"],
+    )
 
 
 def _inference(
