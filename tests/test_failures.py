@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from txinfer.errors import InputRefused, ModelFailed
-from txinfer.failures import CODES, Unserved, as_failure, reason
+from txinfer.errors import InputRefused, InvalidModel, ModelFailed
+from txinfer.failures import CODES, Unserved, as_failure, may_pass, reason
+from txinfer.transfer import Failed, TooMuch
 
 SECRET = "client bytes; at /usr/lib/model.py"
 
@@ -71,3 +72,28 @@ def test_an_unknown_op_is_named(text: str) -> None:
 def test_headings_are_no_reason() -> None:
     text = "Graph execution error:\n\nDetected at node 'a' defined at …\nbad magic"
     assert reason(ValueError(text)) == "ValueError: bad magic"
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (Failed("the store is not there"), True),
+        (OSError(28, "No space left on device"), True),
+        (MemoryError(), True),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM"), True),
+        (tf.errors.UnavailableError(None, None, "the device is gone"), True),
+        (tf.errors.NotFoundError(None, None, "no checkpoint"), False),
+        (tf.errors.InvalidArgumentError(None, None, "bad graph"), False),
+        (TooMuch("it is too large"), False),
+        (Unserved("it calls Python"), False),
+        (ValueError("no protocol buffer"), False),
+        (None, False),
+    ],
+)
+def test_what_may_pass_is_told_from_what_does_not(
+    error: Exception | None, passes: bool
+) -> None:
+    outer = InvalidModel("m: it cannot be loaded")
+    outer.__cause__ = error
+    assert may_pass(error) is passes
+    assert may_pass(outer) is passes

@@ -135,7 +135,7 @@ FLOORS = [
     },
     {"models", "jsonin", "replies", "remote", "buckets"},
     {"registry", "warming", "protocols.quick", "origin", "bodies"},
-    {"loader", "notes", "protocols.native"},
+    {"loader", "notes", "refused", "protocols.native"},
     {"watch", "protocols.addressed", "describe", "operations", "accesslog"},
     {"life", "rehearsal"},
     {"paths", "administration"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 
@@ -100,6 +101,20 @@ def test_a_link_to_nowhere_is_no_file(tmp_path: Path) -> None:
     before = bench.inspect(number).mark
     (tmp_path / "link").symlink_to("nowhere")
     assert bench.inspect(number).mark == before
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "1"
+    write(folder, SERVE)
+    bench = Bench(tmp_path)
+    (number,) = bench.numbers()
+    shutil.rmtree(folder)
+    folder.touch()
+    found = bench.source.inspect(number)
+    bench.threads.finish()
+    error = reason(found)
+    assert isinstance(error, InvalidModel)
+    assert str(error) == f"{folder}: it cannot be read: Not a directory"
 
 
 WHOLE = ("saved_model.pb", "variables/variables.index")

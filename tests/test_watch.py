@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine, Hashable
+from collections.abc import Collection, Coroutine, Hashable, Sequence
 from typing import Any
 
 import attrs
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
+from twisted.logger import LogEvent, capturedLogs, formatEvent
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -27,6 +27,7 @@ from txinfer.registry import Versions
 from txinfer.sources import Found, ISource
 from txinfer.specs import ALL, LATEST, Latest, Only, VersionPolicy
 from txinfer.tensors import Tensors
+from txinfer.transfer import Failed
 from txinfer.watch import VersionWatcher
 
 POLL = 2.0
@@ -43,13 +44,16 @@ class Disk:
 
 @implementer(ISource)
 class MemorySource:
-    """Versions in a dict; ``error`` is what a search fails with instead."""
+    """Versions in a dict; ``error`` is what a search fails with instead, and
+    ``unreadable`` what a look at the highest does.
+    """
 
     least_poll = 0.0
 
     def __init__(self) -> None:
         self.versions: dict[int, Disk] = {}
         self.error: Exception | None = None
+        self.unreadable: Exception | None = None
         self.inspected: list[int] = []
         self.stopped = self.cleared = False
         self.refreshed = 0
@@ -61,6 +65,8 @@ class MemorySource:
 
     def inspect(self, number: int) -> Deferred[Found]:
         self.inspected.append(number)
+        if self.unreadable is not None and number == max(self.versions):
+            return fail(self.unreadable)
         disk = self.versions[number]
 
         def load() -> IModel:
@@ -387,6 +393,75 @@ def test_a_version_that_does_not_load_replaces_nothing(error: Exception) -> None
     assert len([e for e in events if e["log_level"].name in ("error", "critical")]) == 1
     row = bench.versions.listing()["versions"][0]
     assert row == {"version": 4, "state": "END", "error": "it could not be loaded"}
+
+
+def unreachable() -> InvalidModel:
+    error = InvalidModel("m/4: the store is not there")
+    error.__cause__ = Failed("the store is not there")
+    return error
+
+
+def retries(events: Sequence[LogEvent]) -> list[str]:
+    """What the log says of further tries."""
+    told = [formatEvent(event) for event in events]
+    return [text for text in told if "again" in text]
+
+
+def test_what_failed_for_a_passing_reason_is_tried_again() -> None:
+    bench = started(3)
+    bench.add(4, unreachable())
+    with capturedLogs() as events:
+        bench.poll(2)
+    assert retries(events) == ["m: version 4 is tried again in 5 s"]
+    assert bench.versions.failures == {4: "it could not be loaded"}
+    bench.add(4)
+    bench.poll(2)
+    assert bench.available == {3}
+    bench.poll()
+    assert bench.answer() == 4
+    assert bench.versions.failures == {}
+
+
+def test_further_tries_become_rare_but_do_not_end() -> None:
+    bench = started(3)
+    bench.add(4, unreachable())
+    with capturedLogs() as events:
+        bench.poll(1500)
+    pauses = [int(text.split()[-2]) for text in retries(events)]
+    assert pauses == [5, 10, 20, 40, 80, 160, 320, 600, 600, 600, 600]
+    assert bench.answer() == 3
+
+
+def test_files_that_change_end_the_pause() -> None:
+    bench = started(3)
+    bench.add(4, unreachable())
+    bench.poll(9)
+    bench.add(4, unreachable(), mark=1)
+    with capturedLogs() as events:
+        bench.poll(2)
+    assert retries(events) == ["m: version 4 is tried again in 5 s"]
+
+
+def test_without_polling_no_further_try_is_promised() -> None:
+    bench = Bench(3, poll=0.0)
+    bench.add(4, unreachable())
+    with capturedLogs() as events:
+        assert result(bench.start()) is None
+    assert retries(events) == []
+    assert bench.answer() == 3
+
+
+def test_a_version_that_cannot_be_looked_at_is_told() -> None:
+    bench = started(3)
+    bench.add(4)
+    bench.source.unreadable = InvalidModel("m/4: it cannot be read")
+    with capturedLogs() as events:
+        bench.poll(3)
+    assert [event["why"] for event in events] == ["m/4: it cannot be read"]
+    assert bench.versions.failures == {4: "it cannot be read"}
+    bench.source.unreadable = None
+    bench.poll(2)
+    assert bench.answer() == 4
 
 
 def test_the_failure_of_one_costs_none_of_the_others() -> None:

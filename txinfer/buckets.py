@@ -132,6 +132,12 @@ async def bring(
 
 def _bring(url: str, file: IO[bytes], transfer: Transfer) -> str:
     fs, path = opened(url)
+    try:
+        transfer.expect(fs.size(path))
+    except TooMuch:
+        raise
+    except Exception as error:
+        raise Failed(_words(error)) from error
     return copy(fs, path, file, transfer)
 
 

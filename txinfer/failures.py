@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from .errors import InferenceError, InputRefused, ModelFailed
+from .transfer import Failed
 
 #: Names by number, from 0: https://github.com/googleapis/googleapis
 #: ``google/rpc/code.proto``, whose numbers ``tf.errors`` has too.
@@ -35,6 +36,9 @@ CODES = (
 #: By these the model says that the values are at fault.
 REFUSALS = frozenset(("INVALID_ARGUMENT", "OUT_OF_RANGE"))
 
+#: By these TensorFlow says that it may go well another time.
+PASSING = frozenset(("RESOURCE_EXHAUSTED", "UNAVAILABLE", "ABORTED"))
+
 #: How TensorFlow's importers name an op that is not linked in.
 UNKNOWN_OP = re.compile(r"(?:Op type not registered|No op named|unknown op:?) '?(\w+)")
 
@@ -55,6 +59,27 @@ def refuse_python(op: str | None) -> None:
         raise Unserved(f"it calls a Python function ({op}), which no SavedModel holds")
 
 
+def may_pass(error: BaseException | None) -> bool:
+    """Whether loading failed for a reason that may be gone later, whatever the files:
+    what came over a network did not, memory or disk was full, a right was missing.
+    """
+    while error is not None:
+        if isinstance(error, (Failed, MemoryError, OSError)):
+            return True
+        if _code(error) in PASSING:
+            return True
+        error = error.__cause__
+    return False
+
+
+def _code(error: BaseException) -> str | None:
+    """The name of a TensorFlow error's code; None if it has none."""
+    number = getattr(error, "error_code", None)
+    if not isinstance(number, int):
+        return None
+    return CODES[number] if 0 <= number < len(CODES) else "UNKNOWN"
+
+
 def as_failure(error: Exception) -> InferenceError:
     """The public error for what a run raised.
 
@@ -63,10 +88,9 @@ def as_failure(error: Exception) -> InferenceError:
     """
     if isinstance(error, UnicodeDecodeError):
         return InputRefused("INVALID_ARGUMENT")
-    number = getattr(error, "error_code", None)
-    if not isinstance(number, int):
+    code = _code(error)
+    if code is None:
         return ModelFailed()
-    code = CODES[number] if 0 <= number < len(CODES) else "UNKNOWN"
     return InputRefused(code) if code in REFUSALS else ModelFailed(code)
 
 

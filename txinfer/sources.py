@@ -208,8 +208,11 @@ def _missing_part(names: set[str]) -> str | None:
 def _files(folder: str) -> Iterator[tuple[str, int, int]]:
     """Relative path, size and time of change of each file; those that vanish are
     left out.
+
+    Raises:
+        InvalidModel: a folder may not be read.
     """
-    for base, _, names in os.walk(folder):
+    for base, _, names in os.walk(folder, onerror=partial(_unreadable, folder)):
         for name in names:
             path = os.path.join(base, name)
             try:
@@ -217,3 +220,8 @@ def _files(folder: str) -> Iterator[tuple[str, int, int]]:
             except OSError:
                 continue
             yield os.path.relpath(path, folder), status.st_size, status.st_mtime_ns
+
+
+def _unreadable(folder: str, error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise layout.invalid(folder, f"it cannot be read: {error.strerror}") from error

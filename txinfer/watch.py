@@ -15,9 +15,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .errors import InvalidModel
+from .failures import may_pass
 from .loader import Loader
 from .models import NOT_LOADED, Servable, State
 from .notes import NO_VERSION, Notes
+from .refused import RefusedVersions
 from .registry import Versions
 from .sources import Found, ISource
 from .specs import VersionPolicy, listed, wanted_of
@@ -60,10 +62,10 @@ class VersionWatcher:
         self._stopping = False
         self._loading: Servable | None = None
         self._ending: set[Deferred[None]] = set()
-        # The marks of the versions: at the last look, as loaded, as refused.
+        # The marks of the versions: at the last look, as loaded.
         self._seen: dict[int, Hashable] = {}
         self._loaded: dict[int, Hashable] = {}
-        self._refused: dict[int, Hashable] = {}
+        self._refused = RefusedVersions(clock)
         self.notes = Notes(versions)
         # What somebody has said of versions, which goes before the policy.
         self._pinned: set[int] = set()
@@ -166,7 +168,7 @@ class VersionWatcher:
     async def _force(self, numbers: set[int]) -> None:
         """Load versions now, although they may have been refused before."""
         for number in numbers:
-            self._refused.pop(number, None)
+            self._refused.forget(number)
             self.notes.forget(number)
         await self._look_eagerly()
         for number in (NO_VERSION, *sorted(numbers, reverse=True)):
@@ -224,7 +226,7 @@ class VersionWatcher:
             Why it is not time to load it yet, if it is not.
         """
         found = await self._inspect(number)
-        if found is None or found.mark == self._refused.get(number, NEVER):
+        if found is None or self._refused.hold_off(number, found.mark):
             return None
         if found.mark == self._loaded.get(number, NEVER):
             self.notes.forget(number)
@@ -246,7 +248,7 @@ class VersionWatcher:
         try:
             return await self._source.inspect(number)
         except Exception:
-            self.notes.take(number, Failure())
+            self.notes.take(number, Failure(), "it cannot be read")
             return None
 
     async def _load(self, number: int, found: Found) -> None:
@@ -256,10 +258,10 @@ class VersionWatcher:
         self.versions.add(servable)
         try:
             await self._loader.load(servable, found)
-        except Exception:
-            self._refused[number] = found.mark
+        except Exception as error:
             self.versions.drop(servable)
             self.notes.take(number, Failure(), servable.failure or NOT_LOADED)
+            self._refuse(number, found, may_pass(error))
             return
         finally:
             self._loading = None
@@ -273,6 +275,13 @@ class VersionWatcher:
             self._tell("{model}: version {version} is available", number)
         if old is not None:
             self._end(old)
+
+    def _refuse(self, number: int, found: Found, passing: bool) -> None:
+        """Hold off a version that did not load, for a while or until it is changed."""
+        pause = self._refused.note(number, found.mark, passing)
+        if pause is not None and self._poll_seconds and not self._stopping:
+            text = f"{{model}}: version {{version}} is tried again in {pause:.0f} s"
+            self._tell(text, number)
 
     # Out
 
@@ -310,8 +319,7 @@ class VersionWatcher:
         missing = self._policy.missing(numbers)
         missing |= set(self.versions.labels.values()) - numbers
         self.notes.forget_but(numbers | missing)
-        for number in self._refused.keys() - numbers:
-            del self._refused[number]
+        self._refused.forget_but(numbers)
         for number in missing:
             text = f"there is no version {number}; there is: {listed(numbers)}"
             failure = Failure(InvalidModel(text))
