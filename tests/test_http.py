@@ -22,6 +22,8 @@ from txinfer.http import (
     PROBE_SECONDS,
 )
 from txinfer.limits import DoorLimits
+from txinfer.metrics import Metrics
+from txinfer.observe import Shed
 from txinfer.quota import INTERVAL, LINES
 from txinfer.site import (
     DRAIN_GRACE,
@@ -78,7 +80,9 @@ class Bench:
     def __init__(self, **kwargs: Any) -> None:
         self.clock = Clock()
         self.echo = Echo()
+        self.told = Metrics(self.clock)
         self.site = BoundedSite(self.echo, body_limit=10, reactor=self.clock, **kwargs)
+        self.site.observer = self.told
 
     def connect(self, *data: bytes) -> Connection:
         connection = Connection(self.site)
@@ -94,6 +98,11 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+def sheds(bench: Bench) -> dict[Shed, int]:
+    """How many were turned away for want of room, by reason."""
+    return bench.told.methods["", ""].sheds
 
 
 def assert_refused(connection: Connection, status: int) -> None:
@@ -744,6 +753,7 @@ def test_bodies_of_all_up_to_their_limit_are_held() -> None:
     second = bench.connect(request("POST", "/later", b"01234"))
     assert bench.site.held == 15
     assert_refused(bench.connect(request("POST", "/later", b"0")), 503)
+    assert sheds(bench) == {Shed.BODIES: 1}
     second.hang_up()
     assert bench.site.held == 10
     bench.echo.finish()
@@ -771,6 +781,9 @@ def test_past_the_limit_not_many_are_told() -> None:
     assert not one_more.received
     for connection in refused:
         assert_refused(connection, 503)
+    # Who is not told is counted as turned away all the same, but not as answered.
+    assert sheds(bench) == {Shed.CONNECTIONS: MOST_TOLD + 1}
+    assert bench.told.methods["", ""].statuses == {503: MOST_TOLD}
     refused[0].hang_up()
     one_more.hang_up()
     assert_refused(bench.connect(), 503)
@@ -781,6 +794,7 @@ def test_connections_of_one_address_up_to_their_limit_are_taken() -> None:
     kept = bench.connect()
     refused = bench.connect()
     assert_refused(refused, 503)
+    assert sheds(bench) == {Shed.CONNECTIONS: 1}
     other = Wire(peerAddress=IPv4Address("TCP", "192.0.2.1", 1))
     elsewhere = Connection(bench.site, other)
     assert not elsewhere.received

@@ -344,6 +344,7 @@ class BoundedChannel(AnswerChannel):
 
     def on_due(self) -> None:
         """The client does not wait any longer for an answer, and still sends."""
+        self._due = None
         if self.phase is Phase.READING:
             self.site.observer.expired(NOBODYS)
             late = DeadlineExceeded()
