@@ -6,10 +6,10 @@
 Runs take 10 ms, but 300 ms if there is a certain row among theirs, which nobody can
 know beforehand; in TensorFlow a processor is busy meanwhile. Requests may take 40 to
 450 ms, as they say; so some miss their deadline while they wait or run. Overdue is how
-long after its deadline,
-seen from the client, a 504 comes. The exit status is 1 unless 99 of 100 come within
-50 ms, none comes early, no other answer comes later than that either, and all
-requests are answered.
+long after its deadline, seen from the client, a 504 comes. Where it drips, nothing is
+slow but the client, of whose request the last byte comes 200 ms after the others. The
+exit status is 1 unless 99 of 100 come within 50 ms, none comes early, no other answer
+comes later than that either, and all requests are answered.
 """
 
 from __future__ import annotations
@@ -27,15 +27,23 @@ from .tally import LATE, OVERDUE, PROMPT, Report
 
 DEADLINES = (40, 60, 100, 150, 200, 250, 290, 310, 450)
 
-KINDS = {"device": known.sleepy(10, 0, 290), "tensorflow": known.stalling}
+KINDS = {
+    "device": known.sleepy(10, 0, 290),
+    "tensorflow": known.stalling,
+    "drip": known.sleepy(10, 0),
+}
+
+# What is said besides to the clients of a kind.
+DRIPS = {"drip": ["--drip=200"]}
 
 ANSWERS = {"200", "503", "504", OVERDUE}
 
 
-def ask(server: Server, chosen: argparse.Namespace) -> Report:
+def ask(server: Server, chosen: argparse.Namespace, kind: str) -> Report:
     """What becomes of requests with deadlines, from several clients at once."""
     arguments = [f"--deadline={ms}" for ms in DEADLINES]
     arguments += [f"--connections={chosen.connections}", f"--seconds={chosen.seconds}"]
+    arguments += DRIPS.get(kind, ())
     return load.finish(load.start(server.port, *arguments))
 
 
@@ -83,7 +91,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = described(__doc__)
     add = parser.add_argument
-    add("-k", "--kinds", choices=KINDS, action="append", help="both by default")
+    add("-k", "--kinds", choices=KINDS, action="append", help="all by default")
     add("-s", "--seconds", type=float, default=10, help="of each run")
     add("-r", "--rounds", type=int, default=3, help="runs of each kind")
     add("-c", "--connections", type=int, default=16)
@@ -97,7 +105,7 @@ def main() -> None:
     found: dict[str, list[Report]] = {}
     for kind in chosen.kinds or KINDS:
         with known.serving(KINDS[kind], chosen.options) as server:
-            found[kind] = [ask(server, chosen) for _ in range(chosen.rounds)]
+            found[kind] = [ask(server, chosen, kind) for _ in range(chosen.rounds)]
     print(circumstances(("twisted",)))
     lines = [line(kind, it) for kind, runs in found.items() for it in runs]
     print(f"\n{table(HEADS, lines)}")

@@ -96,13 +96,15 @@ class Exchange(asyncio.Protocol):
         done: called with the exchange when its question is settled: ``answer`` is
             the answer or, if the connection has ended without one, None. Called,
             too, when an idle connection ends.
+        drip: seconds after which the last byte of a question follows the others.
 
     ``began`` is when the question was sent, ``made`` when the connection was, on
     ``time.monotonic``; ``error`` what ended the connection, None if it was closed.
     """
 
-    def __init__(self, done: Callable[[Exchange], object]) -> None:
+    def __init__(self, done: Callable[[Exchange], object], drip: float = 0.0) -> None:
         self._done = done
+        self._drip = drip
         self._transport: Any = None
         self._data = b""
         self.question: Question | None = None
@@ -116,7 +118,17 @@ class Exchange(asyncio.Protocol):
         """Send a question."""
         self.question, self.answer = question, None
         self.began = time.monotonic()
-        self._transport.write(question.wire)
+        if not self._drip:
+            self._transport.write(question.wire)
+            return
+        self._transport.write(question.wire[:-1])
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._drip, self._end, question, self.began)
+
+    def _end(self, question: Question, began: float) -> None:
+        """Send the last byte, if nothing else has happened meanwhile."""
+        if self.is_open and self.question is question and self.began == began:
+            self._transport.write(question.wire[-1:])
 
     def close(self) -> None:
         """End the connection; ``done`` is not called for it if it is idle."""

@@ -79,7 +79,7 @@ class Client(ABC):
         began = time.monotonic()
         try:
             _, exchange = await asyncio.get_running_loop().create_connection(
-                lambda: Exchange(self.settle),
+                lambda: Exchange(self.settle, self.chosen.drip / 1e3),
                 "127.0.0.1",
                 self.chosen.port,
                 local_addr=(next(self._sources), 0),
@@ -240,6 +240,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--rows", type=int, default=1, help="of a request")
     add("--source", action="append", help="an address to come from")
     add("--deadline", type=float, action="append", help="ms, in turn if repeated")
+    add("--drip", type=float, default=0, help="ms until the last byte follows")
     add("-H", "--header", action="append", default=[], help="NAME: VALUE")
     return parser.parse_args(arguments)
 

@@ -81,6 +81,23 @@ class TestExchange:
         assert talk.settled == [Answer(200, HEAD, BODY)]
         assert not talk.wire.closed
 
+    def test_the_last_byte_of_a_question_may_drip(self) -> None:
+        async def drip(hang_up: bool) -> bytes:
+            wire: Any = Wire()
+            exchange = Exchange(lambda _: None, 0.001)
+            exchange.connection_made(wire)
+            exchange.ask(Question(1))
+            assert wire.written == Question(1).wire[:-1]
+            if hang_up:
+                exchange.close()
+            done = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_later(0.002, done.set_result, None)
+            await done
+            return bytes(wire.written)
+
+        assert asyncio.run(drip(False)) == Question(1).wire
+        assert asyncio.run(drip(True)) == Question(1).wire[:-1]
+
     def test_a_connection_that_the_server_closes_is_closed(self) -> None:
         talk = Talk()
         head = HEAD[:-2] + b"Connection: close\r\n\r\n"
