@@ -97,7 +97,7 @@ class AdminTests(ServiceCase):
         self.assertEqual(await self.send("GET", "/models/digits"), (200, digits))
 
     async def test_a_model_is_loaded_and_unloaded(self) -> None:
-        await self.serving()
+        service = await self.serving()
         path = write(self.folder / "iris", SERVE)
         self.assertEqual((await self.asked("/models/iris"))[0], 404)
         status, iris = await self.send("POST", "/models/iris", {"path": path})
@@ -109,6 +109,9 @@ class AdminTests(ServiceCase):
         self.assertEqual((status, iris["versions"]), (200, []))
         self.assertEqual((await self.asked("/models/iris"))[0], 404)
         self.assertEqual(len((await self.send("GET", "/models"))[1]), 1)
+        # Or somebody would be told that no version of it answers.
+        told = {model for model, _ in service.operations.metrics.versions}
+        self.assertEqual(told, {"digits"})
 
     async def test_a_model_s_policy_and_labels_are_those_of_its_table(self) -> None:
         await self.serving()

@@ -202,6 +202,16 @@ def test_of_versions_that_have_ended_only_the_last_are_told(bench: Bench) -> Non
     assert bench.value("txinfer_requests_total", **METHOD, status="200") == 99
 
 
+def test_of_a_model_that_is_removed_no_version_is_told(bench: Bench) -> None:
+    bench.metrics.became(NAMES, "AVAILABLE")
+    bench.metrics.became(NAMES._replace(model="iris"), "AVAILABLE")
+    bench.metrics.answered(NAMES, 200, TRACE)
+    bench.metrics.became(NAMES, "END")
+    bench.metrics.removed(NAMES.model)
+    assert {model for model, _ in bench.metrics.versions} == {"iris"}
+    assert bench.value("txinfer_requests_total", **METHOD, status="200") == 1
+
+
 # The load
 
 

@@ -69,6 +69,7 @@ class Life:
         pad_batches: Sequence[int] = (),
     ) -> None:
         self._reactor = reactor
+        self._observer = observer
         self._drain_seconds = policy.runs.drain_seconds
         self._limit: IDelayedCall | None = None
         self._threads = ModelThreads(reactor, threads)
@@ -188,6 +189,8 @@ class Life:
         self._leaving.append(watcher)
         await watcher.stop()
         self._leaving.remove(watcher)
+        if name not in self.watchers:
+            self._observer.removed(name)
 
     def watcher(self, name: str) -> VersionWatcher:
         """What keeps a model; UnknownModel if there is none of that name."""

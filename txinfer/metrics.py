@@ -143,6 +143,12 @@ class Metrics:
         if state == "END":
             self._forget(labels)
 
+    def removed(self, model: str) -> None:
+        """See :class:`~txinfer.observe.IObserver`."""
+        # What is counted stays counted; but nobody misses its versions.
+        for key in [key for key in self.versions if key[0] == model]:
+            del self.versions[key]
+
     def saturation(self, slots: int, running_since: Sequence[float]) -> float:
         """The share of the session slots that was busy lately, from 0 to 1.
 

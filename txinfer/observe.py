@@ -147,6 +147,9 @@ class IObserver(Interface):
     def became(labels: Labels, state: str) -> None:
         """A version of a model entered a state, in TensorFlow Serving's words."""
 
+    def removed(model: str) -> None:
+        """A model is not served any more, nor meant to be; its versions have ended."""
+
 
 @implementer(IObserver)
 class NullObserver:
@@ -177,6 +180,9 @@ class NullObserver:
         """See :class:`IObserver`."""
 
     def became(self, labels: Labels, state: str) -> None:
+        """See :class:`IObserver`."""
+
+    def removed(self, model: str) -> None:
         """See :class:`IObserver`."""
 
 
