@@ -102,7 +102,7 @@ COUNTERS = (
     ),
     Family(
         "txinfer_expired_total",
-        "Calls whose deadline passed while they waited or ran.",
+        "Calls whose deadline passed while they were read, waited or ran.",
         METHOD,
         of_method(lambda counts: counts.expired),
     ),

@@ -124,10 +124,10 @@ class IObserver(Interface):
         """A call was refused; before its body was read nobody knows the method."""
 
     def cancelled(labels: Labels) -> None:
-        """A caller gave up a call that waited or ran."""
+        """A caller gave up a request before it was answered, wherever it was."""
 
     def expired(labels: Labels) -> None:
-        """The deadline of a call that had been taken passed."""
+        """The deadline of a call passed that was taken or was still being read."""
 
     def answered(labels: Labels, status: int, trace: Trace | None) -> None:
         """A request was answered, whoever did it, with this HTTP status.
