@@ -792,6 +792,102 @@ def test_what_was_learned_long_ago_is_tried_again(bench: Bench) -> None:
     assert answer(kept) == [2]
 
 
+def test_what_would_expire_in_its_run_does_not_go_along(bench: Bench) -> None:
+    work = known(bench, seconds=2)
+    bench.call(work, 0)
+    late = bench.call(work, 1, deadline=4.9)
+    # That run was held up.
+    bench.clock.advance(3)
+    kept = bench.call(work, 2)
+    bench.threads.step()
+    assert isinstance(reason(late), NoTime)
+    assert bench.collector.amount() == (1, 8)
+    bench.finish()
+    assert answer(kept) == [4]
+    assert work.runs == [1, 1]
+    assert bench.told.events == ["work shed: deadline"]
+
+
+def test_what_would_expire_in_its_run_leaves_its_room_to_others() -> None:
+    bench = Bench(max_rows=2)
+    work = known(bench, seconds=2, rows=2)
+    bench.call(work, 0, 0)
+    late = [bench.call(work, n, deadline=9, client=str(n)) for n in range(4)]
+    bench.clock.advance(7.5)
+    kept = [bench.call(work, n, client="kept") for n in range(2)]
+    bench.threads.step()
+    assert all(isinstance(reason(call), NoTime) for call in late)
+    bench.finish()
+    assert [answer(call) for call in kept] == [[0], [2]]
+    assert work.runs == [2, 2]
+
+
+def test_nothing_may_be_left_once_what_would_expire_is_out(bench: Bench) -> None:
+    work = known(bench, seconds=2)
+    bench.call(work, 0)
+    late = bench.call(work, 1, deadline=4.9)
+    bench.clock.advance(3)
+    drained = bench.collector.drained()
+    bench.threads.step()
+    assert isinstance(reason(late), NoTime)
+    assert drained.called
+    assert bench.collector.amount() == (0, 0)
+    assert not bench.threads.started
+
+
+def test_what_may_be_over_in_time_is_run(bench: Bench) -> None:
+    work, other = known(bench, seconds=2), Work()
+    for took in (2, 2, 1, 2):
+        work.cost.learn(1, took, 0.0)
+    bench.call(other, 0)
+    call = bench.call(work, 1, deadline=4.5)
+    bench.clock.advance(3)
+    # Most runs take longer than it has left, but not all did lately.
+    bench.threads.step()
+    bench.clock.advance(1)
+    bench.finish()
+    assert answer(call) == [2]
+
+
+def test_no_call_is_late_by_what_was_learned_long_ago(bench: Bench) -> None:
+    work, other = known(bench, seconds=9), Work()
+    bench.clock.advance(6)
+    bench.call(other, 0)
+    tried = bench.call(work, 1, deadline=8)
+    assert isinstance(reason(bench.call(work, 1, deadline=8)), NoTime)
+    bench.clock.advance(1)
+    bench.finish()
+    assert answer(tried) == [2]
+
+
+def test_no_call_is_late_by_what_larger_runs_take(bench: Bench) -> None:
+    work, other = Work(), Work()
+    for _ in range(5):
+        work.cost.learn(2, 2.0, 0.0)
+    bench.call(other, 0)
+    call = bench.call(work, 1, deadline=4.5)
+    bench.clock.advance(3)
+    bench.finish()
+    assert answer(call) == [2]
+
+
+def test_a_call_that_could_not_wait_for_its_second_part_is_not_cut() -> None:
+    bench = Bench(max_rows=4)
+    work, traces = known(bench, seconds=1, rows=4), [Trace() for _ in range(3)]
+    bench.call(work, 0)
+    calls = [
+        bench.call(work, 1, 2, 3, client="a", trace=traces[0]),
+        bench.call(work, 4, 5, 6, client="b", trace=traces[1], deadline=3.5),
+        bench.call(work, 7, 8, 9, client="c", trace=traces[2]),
+    ]
+    bench.clock.advance(2)
+    bench.finish()
+    assert [len(answer(call)) for call in calls] == [3, 3, 3]
+    assert work.runs[:2] == [1, 4]
+    # The last one was cut in its place.
+    assert [trace.runs for trace in traces] == [1, 1, 3]
+
+
 # Bounds
 
 

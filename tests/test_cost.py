@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txinfer.cost import Cost, Point
+from txinfer.cost import KNOWN, STALE, TRY_AFTER, Cost, Point
 
 # Rows a second in runs of 1, 2, 4, ... rows: MobileNetV2 on a CPU, and a small network.
 PEAKED = [53, 80, 105, 130, 118, 97, 77]
@@ -60,6 +60,39 @@ def test_a_batch_grows_as_long_as_it_pays(waiting: int, noise: float) -> None:
     cost = Cost()
     serve(cost, RISING, waiting, 300, noise)
     assert most_common(serve(cost, RISING, waiting, 300, noise)) == min(waiting, 64)
+
+
+def test_nobody_is_late_for_what_is_not_known_well() -> None:
+    cost = Cost()
+    cost.learn(8, 0.1, 0.0)
+    cost.learn(8, 0.1, 0.0)
+    assert cost.fastest(8, 0.0) == 0
+    cost.learn(8, 0.1, 0.0)
+    assert cost.fastest(8, 0.0) == 0.1
+    assert cost.fastest(16, 0.0) == 0.1, "more rows do not take less"
+    assert cost.fastest(4, 0.0) == 0, "fewer may"
+    assert cost.fastest(8, TRY_AFTER) == 0, "that was long ago"
+
+
+def test_what_is_known_of_a_size_counts_until_others_have_run_often() -> None:
+    cost = Cost()
+    for rows, took in ((8, 0.1), (2, 0.01)):
+        for _ in range(STALE):
+            cost.learn(rows, took, 0.0)
+        assert cost.fastest(8, 0.0) == took
+
+
+def test_the_fastest_of_the_last_runs_counts() -> None:
+    cost = Cost()
+    for _ in range(5):
+        for took in (0.1, 0.2, 0.2):
+            cost.learn(8, took, 0.0)
+            assert 0.1 <= cost.fastest(8, 0.0) < 0.12 or cost.runs < KNOWN
+    cost.learn(8, 10.0, 0.0)
+    assert cost.fastest(8, 0.0) < 0.12, "it was held up"
+    for _ in range(20):
+        cost.learn(8, 0.2, 0.0)
+    assert cost.fastest(8, 0.0) == 0.2
 
 
 def test_nothing_is_held_back_while_nothing_is_known() -> None:

@@ -87,6 +87,7 @@ FLOORS = [
         "casts",
         "npy",
     },
+    {"picked"},
     {
         "waiting",
         "places",

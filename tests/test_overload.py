@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -29,16 +31,16 @@ WHOLE = 3.0
 
 
 class Overload:
-    """Calls of one row that come at random, and have so many seconds each.
+    """Calls of one row that come at random, and have so many seconds.
 
     Args:
-        deadline: of a call, in seconds.
+        deadlines: of a client each, in seconds; they call in turn.
         jitter: the share of its time by which a run takes longer at most.
     """
 
-    def __init__(self, deadline: float, jitter: float) -> None:
+    def __init__(self, deadlines: Sequence[float], jitter: float) -> None:
         self.clock = Clock()
-        self.deadline = deadline
+        self.clients = cycle(enumerate(deadlines))
         self.jitter = jitter
         self.random = random.Random(1)
         self.work = Work()
@@ -51,10 +53,10 @@ class Overload:
         return (RUN + ROW * rows) * (1 + self.jitter * self.random.random())
 
     def ask(self) -> None:
-        now = self.clock.seconds()
-        call = self.collector.submit(
-            self.work, {"x": np.zeros(1, np.float32)}, now + self.deadline
-        )
+        client, seconds = next(self.clients)
+        deadline = self.clock.seconds() + seconds
+        tensors = {"x": np.zeros(1, np.float32)}
+        call = self.collector.submit(self.work, tensors, deadline, str(client))
         call.addCallbacks(lambda _: self.note("answered"), self.failed)
         self.clock.callLater(self.random.expovariate(4 * PEAK), self.ask)
 
@@ -78,10 +80,21 @@ class Overload:
 def test_what_cannot_be_done_in_time_does_not_keep_from_what_can(
     deadline: float, jitter: float
 ) -> None:
-    overload = Overload(deadline, jitter)
+    overload = Overload([deadline], jitter)
     overload.run()
     peak = PEAK / (1 + jitter / 2)
     assert overload.outcomes["answered"] / (WHOLE - 1) > 0.95 * peak
     assert overload.outcomes["NoTime"] > 0
     # Nearly all of those that are turned away hear of it at once.
     assert overload.outcomes["DeadlineExceeded"] < 0.01 * overload.outcomes["NoTime"]
+
+
+@pytest.mark.parametrize("deadlines", [(0.06, 0.1, 0.5), (0.05, 0.2)])
+@pytest.mark.parametrize("jitter", [0.0, 0.2])
+def test_nor_do_calls_that_have_little_time_left_when_their_turn_comes(
+    deadlines: Sequence[float], jitter: float
+) -> None:
+    overload = Overload(deadlines, jitter)
+    overload.run()
+    peak = PEAK / (1 + jitter / 2)
+    assert overload.outcomes["answered"] / (WHOLE - 1) > 0.95 * peak

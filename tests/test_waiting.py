@@ -35,7 +35,7 @@ class Bench:
 
     def take(self, max_rows: int = 4) -> list[tuple[str, int]]:
         """The next batch, as client and rows of each of its calls."""
-        picked = self.waiting.take(self.waiting.lead(), max_rows)
+        picked = self.waiting.take(self.waiting.lead(), max_rows, self.now, 0)
         assert picked.rows == sum(piece.rows for piece in picked.pieces)
         assert picked.size == sum(piece.size for piece in picked.pieces)
         return [(piece.call.client, piece.rows) for piece in picked.pieces]
@@ -56,7 +56,7 @@ def test_of_one_client_the_oldest_goes_first(bench: Bench) -> None:
     calls = [bench.add("a", width=width) for width in (1, 2, 1, 2, 3)]
     order = []
     while bench.waiting:
-        order += bench.waiting.take(bench.waiting.lead(), 4).pieces
+        order += bench.waiting.take(bench.waiting.lead(), 4, 0, 0).pieces
     assert order == [calls[n] for n in (0, 2, 1, 3, 4)]
 
 
@@ -254,6 +254,29 @@ def test_who_is_cut_has_had_just_the_rows_that_left(bench: Bench) -> None:
     assert max(had.values()) - min(had.values()) <= 4
 
 
+def test_late_calls_are_taken_out_and_nobody_pays_for_them(bench: Bench) -> None:
+    late = [bench.add("a", 2, width=3) for _ in range(3)]
+    for call in late:
+        call.deadline = 5.0
+    kept = [bench.add(client, 1, width=3) for client in "abab"]
+    picked = bench.waiting.take(bench.waiting.lead(), 2, 3.0, 2.0)
+    assert picked.late == late
+    assert picked.pieces == kept[:2]
+    assert all(call.line is None for call in late)
+    assert (bench.waiting.rows, bench.waiting.size) == (2, 6)
+    assert bench.take() == [("a", 1), ("b", 1)]
+
+
+def test_if_all_are_late_nothing_goes_and_nothing_is_left(bench: Bench) -> None:
+    calls = [bench.add(client, 3) for client in "abb"]
+    for call in calls:
+        call.deadline = 5.0
+    picked = bench.waiting.take(bench.waiting.lead(), 4, 5.0, 0.0)
+    assert (picked.late, picked.pieces, picked.rows) == (calls, [], 0)
+    assert not bench.waiting
+    assert (bench.waiting.rows, bench.waiting.size) == (0, 0)
+
+
 def test_a_large_call_goes_in_parts_one_a_batch(bench: Bench) -> None:
     bench.add("a", 6)
     bench.add("b", 6)
@@ -264,7 +287,7 @@ def test_parts_have_each_row_and_byte_once(bench: Bench) -> None:
     call = bench.add("a", 10, width=3)
     parts = []
     while bench.waiting:
-        parts += bench.waiting.take(bench.waiting.lead(), 4).pieces
+        parts += bench.waiting.take(bench.waiting.lead(), 4, 0, 0).pieces
     assert all(isinstance(part, Part) for part in parts)
     assert sum(part.size for part in parts) == call.size
     rows = np.concatenate([part.tensors["x"] for part in parts])
@@ -325,7 +348,7 @@ def test_no_key_of_a_client_that_has_many_is_passed_over_for_ever(
         bench.add("a", width=width)
     late = bench.add("a", width=999)
     for _ in range(1000):
-        picked = bench.waiting.take(bench.waiting.lead(), 4)
+        picked = bench.waiting.take(bench.waiting.lead(), 4, 0, 0)
         if late.line is None:
             break
         for piece in picked.pieces:
@@ -353,25 +376,36 @@ def test_what_leaves_before_others_have_had_as_much_is_known(bench: Bench) -> No
     ),
     st.integers(1, 12),
     st.sets(st.integers(0, 39)),
+    st.sets(st.integers(0, 39)),
 )
 def test_every_row_leaves_once_and_batches_are_in_bounds(
-    calls: list[tuple[str, int, int]], max_rows: int, removed: set[int]
+    calls: list[tuple[str, int, int]],
+    max_rows: int,
+    removed: set[int],
+    late: set[int],
 ) -> None:
     bench = Bench()
     added = [bench.add(*call) for call in calls]
-    kept = []
+    left: dict[Call, int] = {}
     for number, call in enumerate(added):
         if number in removed:
             bench.waiting.remove(call)
-        else:
-            kept.append(call)
-    left: dict[Call, int] = {call: call.rows for call in kept}
+            continue
+        left[call] = call.rows
+        if number in late:
+            call.deadline = 5.0
     while bench.waiting:
-        picked = bench.waiting.take(bench.waiting.lead(), max_rows)
-        assert 0 < picked.rows <= max_rows
-        assert len({piece.call.key for piece in picked.pieces}) == 1
+        picked = bench.waiting.take(bench.waiting.lead(), max_rows, 4.0, 1.0)
+        assert picked.rows <= max_rows
+        assert bool(picked.pieces) == bool(picked.rows)
+        assert picked.pieces or picked.late
+        assert len({piece.call.key for piece in picked.pieces}) <= 1
         assert len({piece.call for piece in picked.pieces}) == len(picked.pieces)
         for piece in picked.pieces:
             left[piece.call] -= piece.rows
+            assert piece.call.deadline > 5
+        for call in picked.late:
+            assert left.pop(call) == call.rows
+            assert call.deadline == 5
     assert not any(left.values())
     assert (bench.waiting.rows, bench.waiting.size) == (0, 0)

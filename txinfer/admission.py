@@ -6,7 +6,7 @@ import math
 
 from twisted.internet.interfaces import IReactorTime
 
-from .cost import KNOWN
+from .cost import KNOWN, TRY_AFTER
 from .errors import DeadlineExceeded, NoTime, Unavailable
 from .held import Held, Refusal
 from .interfaces import IRunnable
@@ -17,11 +17,6 @@ from .waiting import Waiting
 
 # Nobody should be sent away for longer than this by an estimate, in seconds.
 LONGEST_RETRY = 60
-
-# What was learned of a method may be wrong, and who is sent away because of it cannot
-# show that. So one call is taken all the same once no run has come back for so many
-# seconds.
-TRY_AFTER = 5.0
 
 # What waits before a call takes longer than was learned of runs at their best: there
 # are smaller ones among them, and the reactor has to see to each. If calls were taken
@@ -90,6 +85,10 @@ class Admission:
                 return Refusal(Shed.DEADLINE, NoTime(whole(missing)))
         return refusal
 
+    def too_late(self) -> Refusal:
+        """Why a call that was taken is not run: it would expire meanwhile."""
+        return Refusal(Shed.DEADLINE, NoTime(self.retry_after()))
+
     def retry_after(self) -> int:
         """Whole seconds until what waits now is expected to have run."""
         return whole(self._waiting.seconds() / max(self._slots.limit, 1))
@@ -122,9 +121,10 @@ class Admission:
         if cost.runs < KNOWN:
             # The first run of a model may take many times what the others do.
             return False
-        if now - cost.updated < TRY_AFTER:
+        if now - max(cost.updated, cost.tried) < TRY_AFTER:
             return True
-        cost.updated = now
+        # One call is taken all the same.
+        cost.tried = now
         return False
 
 

@@ -108,8 +108,9 @@ class Collector:
             A Deferred that fires with the outputs for just these rows, or fails
             with an :class:`InferenceError`: ``CallTooLarge`` at once if the
             queue could never hold it, ``Overloaded`` if it cannot now,
-            ``NoTime`` if it is known to take too long, ``Unavailable`` once the
-            collector is closed, ``DeadlineExceeded`` at the deadline,
+            ``NoTime`` if it is known to take too long, now or when its turn has
+            come, ``Unavailable`` once the collector is closed,
+            ``DeadlineExceeded`` at the deadline,
             ``InputRefused`` or ``ModelFailed`` if the model fails on this very
             call. Cancelling it takes the call out of the queue; rows already
             under way are not stopped, their answer is dropped.
@@ -243,6 +244,16 @@ class Collector:
             answer.errback(DeadlineExceeded())
             self._drain.tell()
 
+    def _turn_away(self, call: Call) -> None:
+        """Answer a call whose turn came too late."""
+        if call.deadline <= self._clock.seconds():
+            self._expire(call)
+            return
+        answer = self._settle(call)
+        if answer is not None:
+            answer.errback(self._refuse(call.method, self._admission.too_late()))
+            self._drain.tell()
+
     def _fail(self, calls: Iterable[Call], why: str) -> None:
         for call in calls:
             answer = self._settle(call)
@@ -260,7 +271,7 @@ class Collector:
             self._slots.start(batch)
         late = self._schedule.late
         while late:
-            self._expire(late.pop())
+            self._turn_away(late.pop())
 
     def _lost(self) -> None:
         """A slot is lost. Another may be there instead; if none is, nobody waits."""

@@ -7,6 +7,7 @@ and a batch grows no further than it pays.
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 import attrs
@@ -28,6 +29,14 @@ STALE = 50
 # Runs after which a size is known well enough to be compared; the fastest of them is
 # what is known at first.
 KNOWN = 3
+
+# What was learned may be wrong, and who is sent away because of it cannot show that.
+# So it counts for no more than so many seconds without a run that came back.
+TRY_AFTER = 5.0
+
+# What the fastest run took grows by this a run, up to what the newest one took, so it
+# is forgotten after some; one that was held up says little.
+FORGET = 1.05
 
 # A smaller size that gets through this share of the rows of the best is as good, and
 # everybody's answer is there sooner. The size chosen last counts for a little more
@@ -57,11 +66,15 @@ class Point(NamedTuple):
 
 @attrs.define(eq=False)
 class Size:
-    """What is known of runs of one size: averages of the newest runs."""
+    """What is known of runs of one size: averages of the newest runs.
+
+    ``fastest`` is what the fastest of the last few took, in seconds.
+    """
 
     runs: int = 0
     rows: float = 0.0
     seconds: float = 0.0
+    fastest: float = inf
     newest: int = 0
 
     @property
@@ -73,6 +86,7 @@ class Size:
         """Take note of a run, which is the method's so manieth."""
         self.runs += 1
         age, self.newest = number - self.newest, number
+        self.fastest = min(seconds, FORGET * self.fastest)
         if self.runs <= KNOWN:
             # Whatever else goes on makes a run slower, never faster.
             if seconds * self.rows <= self.seconds * rows:
@@ -91,7 +105,8 @@ class Cost:
 
     Sizes are powers of two; what is between two counts for the upper one.
     ``runs`` is how many runs are known, ``row_seconds`` what a row takes in runs
-    of the best size (0 if unknown), ``updated`` when the last run came back, in
+    of the best size (0 if unknown), ``updated`` when the last run came back and
+    ``tried`` when a call was last taken to see whether it still takes so long, in
     seconds on the reactor's clock.
     """
 
@@ -99,6 +114,7 @@ class Cost:
         self.runs = 0
         self.row_seconds = 0.0
         self.updated = 0.0
+        self.tried = 0.0
         self._sizes = [Size()]
         self._chosen = 0
         self._count = 0
@@ -140,6 +156,20 @@ class Cost:
             if size.runs:
                 return size.seconds * rows / size.rows
         return 0.0
+
+    def fastest(self, rows: int, now: float) -> float:
+        """What no run of so many rows was faster than lately; 0 if nobody knows."""
+        if now - self.updated >= TRY_AFTER:
+            return 0.0
+        number = (rows - 1).bit_length()
+        size = self._size(number)
+        while size.runs < KNOWN or self.runs - size.newest >= STALE:
+            # Fewer rows do not take longer.
+            if not number:
+                return 0.0
+            number -= 1
+            size = self._sizes[number]
+        return size.fastest
 
     def curve(self) -> list[Point]:
         """What is known, by rows."""

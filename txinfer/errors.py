@@ -245,7 +245,7 @@ class Overloaded(Unavailable):
 
 
 class NoTime(Unavailable):
-    """The call cannot be answered before its deadline, so it was refused at once.
+    """The call cannot be answered before its deadline, so it was refused.
 
     Args:
         retry_after: seconds until it is expected that it could be.

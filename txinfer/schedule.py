@@ -22,7 +22,8 @@ class Schedule:
         wake: called when a batch that lingered is to go.
 
     ``waiting`` is what waits, ``again`` what is to run again; ``late`` are calls
-    whose deadline passed while they waited, found when their turn came.
+    found when their turn came whose deadline has passed, or will have before their
+    run is over.
     """
 
     def __init__(
@@ -62,33 +63,51 @@ class Schedule:
     def next(self) -> Batch | None:
         """Take out the batch that runs next; None if there is none yet."""
         now = self._clock.seconds()
-        while True:
-            batch = self.again.next() or self._gather(now)
-            if batch is None or min([it.deadline for it in batch.pieces]) > now:
-                return batch
-            self.late += [it.call for it in batch.pieces if it.deadline <= now]
-            pieces = [it for it in batch.pieces if it.deadline > now]
-            if pieces:
-                return batch.only(pieces)
+        while (batch := self.again.next()) is not None:
+            in_time = self._in_time(batch, now)
+            if in_time is not None:
+                return in_time
+        return self._gather(now)
+
+    def _in_time(self, batch: Batch, now: float) -> Batch | None:
+        """What of a batch is not late; None if all of it is."""
+        late = [piece.call for piece in batch.pieces if piece.deadline <= now]
+        if not late:
+            return batch
+        self.late += late
+        pieces = [piece for piece in batch.pieces if piece.deadline > now]
+        return batch.only(pieces) if pieces else None
 
     def _gather(self, now: float) -> Batch | None:
-        """Take out what runs next of what waits, late or not."""
-        waiting = self.waiting
-        if not waiting:
-            return None
-        lead = waiting.lead()
-        group = lead.group
-        if group.method.direct is not None:
+        """Take out what runs next of what waits, if it is time."""
+        while self.waiting:
+            lead = self.waiting.lead()
+            if self._policy.linger and self._should_linger(lead, now):
+                return None
+            batch = self._pick(lead, now)
+            if batch is not None:
+                return batch
+        return None
+
+    def _pick(self, lead: Line, now: float) -> Batch | None:
+        """Take out a batch that begins with a line; None if all of it is late."""
+        method, rows = lead.group.method, lead.group.rows
+        if method.direct is not None:
             # The method may have become direct while the call waited.
-            return self.again.whole(lead.oldest)
-        if self._policy.linger and self._should_linger(lead, now):
+            return self._in_time(self.again.whole(lead.oldest), now)
+        cost = method.cost
+        most = cost.best(rows, self._policy.max_rows)
+        seconds = cost.fastest(most if most < rows else rows, now)
+        picked = self.waiting.take(lead, most, now, seconds)
+        self.late += picked.late
+        if not picked.pieces:
             return None
-        rows = group.method.cost.best(group.rows, self._policy.max_rows)
-        picked = waiting.take(lead, rows)
-        return Batch(group.method, picked.pieces, picked.rows, picked.size)
+        return Batch(method, picked.pieces, picked.rows, picked.size)
 
     def _should_linger(self, lead: Line, now: float) -> bool:
         """Whether a batch still waits for company; sets the timer if so."""
+        if lead.group.method.direct is not None:
+            return False
         left = lead.oldest.arrived + self._policy.linger - now
         if left <= 0 or lead.group.rows >= self._policy.max_rows:
             return False

@@ -12,14 +12,15 @@ first. Whatever is kept is kept for a call that waits.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from itertools import islice
 
 import attrs
 
-from .calls import Call, Part, Piece
+from .calls import Call
 from .interfaces import IRunnable
 from .least import Least
+from .picked import Picked
 
 # What a row counts for while nobody knows what it takes, in seconds: as much as one
 # of a small network.
@@ -115,57 +116,6 @@ class Line:
         return next(iter(self.calls))
 
 
-@attrs.define(eq=False)
-class Picked:
-    """What goes into one run of at most ``max_rows`` rows.
-
-    ``share`` is how many rows a client may give before others have their turn.
-    """
-
-    max_rows: int
-    share: int
-    pieces: list[Piece] = attrs.field(factory=list)
-    rows: int = 0
-    size: int = 0
-    _parts: dict[Call, Part] = attrs.field(factory=dict)
-
-    def draw(self, calls: OrderedDict[Call, None]) -> None:
-        """Move a share of a client's calls here; none if the first is too large."""
-        start, whole = self.rows, self.max_rows
-        end = min(start + self.share, whole)
-        while calls and self.rows < end:
-            call = next(iter(calls))
-            rows, split = call.rows, call.split
-            if rows > whole:
-                self.draw_part(call, min(call.rows_left, end - self.rows))
-                if call.rows_left:
-                    return
-            else:
-                if split is not None:
-                    rows = call.rows_left
-                if self.rows + rows > (whole if self.rows == start else end):
-                    return
-                if split is None:
-                    self.pieces.append(call)
-                    self.rows += rows
-                    self.size += call.size
-                else:
-                    self.draw_part(call, rows)
-            calls.popitem(last=False)
-            call.line = None
-
-    def draw_part(self, call: Call, rows: int) -> None:
-        """Move the next rows of a call that does not go whole."""
-        part = self._parts.get(call)
-        if part is None:
-            part = self._parts[call] = call.part()
-            self.pieces.append(part)
-        size = part.size
-        part.extend(rows)
-        self.rows += rows
-        self.size += part.size - size
-
-
 class Waiting:
     """The calls that wait; ``rows`` and ``size`` (bytes) count them.
 
@@ -252,14 +202,17 @@ class Waiting:
         self._newest = 0.0
         return client.lead()
 
-    def take(self, lead: Line, max_rows: int) -> Picked:
-        """Take out what goes into one run, beginning with a line.
+    def take(self, lead: Line, max_rows: int, now: float, seconds: float) -> Picked:
+        """Take out what goes into one run of at least so many seconds.
 
-        A call of more than ``max_rows`` rows goes in parts. Others go whole, but
-        for one that is cut to fill the run if no whole call does and it pays.
+        It begins with the lead's calls. Those whose deadline comes before the end
+        of the run do not go along, so perhaps none does. A call of more than
+        ``max_rows`` rows goes in parts. Others go whole, but for one that is cut to
+        fill the run if no whole call does and it pays.
         """
         group = lead.group
-        picked = Picked(max_rows, max(1, max_rows // len(group.lines)))
+        share = max(1, max_rows // len(group.lines))
+        picked = Picked(max_rows, share, now + seconds)
         passed_over: list[Line] = []
         clients = len(self._clients)
         line: Line | None = lead
@@ -272,30 +225,39 @@ class Waiting:
                     break
             line = group.turns.least()
         if passed_over and picked.rows < max_rows and _should_fill(picked, group):
-            # The first of them has had the least.
-            self._cut(passed_over[0], picked)
+            self._cut(passed_over, picked, now + 2 * seconds)
         for line in passed_over:
             group.turns.add(line)
         self._newest = picked.rows * group.row_seconds / clients
         return picked
 
-    def _draw(self, line: Line, picked: Picked) -> int:
-        """Let a line have its share of a run; returns its rows, 0 if none fit."""
+    def _draw(self, line: Line, picked: Picked) -> bool:
+        """Let a line have its share of a run; returns whether calls left it."""
         rows, size = picked.rows, picked.size
-        picked.draw(line.calls)
+        late = picked.draw(line.calls)
         rows -= picked.rows
         self._count(line, rows, size - picked.size)
         line.client.used -= rows * line.group.row_seconds
+        if late is not None:
+            self.remove(late)
+            picked.late.append(late)
+            return True
         if not line.calls:
             self._close(line)
-        return -rows
+        return rows < 0
 
-    def _cut(self, line: Line, picked: Picked) -> None:
-        """Fill a run with the first rows of a line's oldest call, which has more."""
-        rows, size = picked.max_rows - picked.rows, picked.size
-        picked.draw_part(line.oldest, rows)
-        self._count(line, -rows, size - picked.size)
-        line.client.used += rows * line.group.row_seconds
+    def _cut(self, lines: Sequence[Line], picked: Picked, until: float) -> None:
+        """Fill a run with the first rows of a call that has more.
+
+        It is the oldest of the first line in which that one can wait for another
+        run, which is over at ``until`` at the earliest.
+        """
+        line = next((it for it in lines if it.oldest.deadline > until), None)
+        if line is not None:
+            rows, size = picked.max_rows - picked.rows, picked.size
+            picked.draw_part(line.oldest, rows)
+            self._count(line, -rows, size - picked.size)
+            line.client.used += rows * line.group.row_seconds
 
     def _count(self, line: Line, rows: int, size: int) -> None:
         self.rows += rows
