@@ -72,7 +72,7 @@ FLOORS = [
         "freeze",
         "captures",
     },
-    {"values", "numeric", "shortest", "heads", "elsewhere"},
+    {"values", "numeric", "shortest", "heads", "elsewhere", "seen"},
     {
         "threads",
         "blame",

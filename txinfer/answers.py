@@ -33,10 +33,12 @@ def write_now(transport: Any, data: bytes) -> None:
     is_socket = isinstance(transport, Connection) and not transport.TLS
     idle = is_socket and getattr(transport, "_tempDataBuffer", None) == []
     if idle and not transport.dataBuffer and transport.connected:
-        sent = transport.writeSomeData(data)
-        # Anything else is an error, which the next write meets again.
-        if isinstance(sent, int):
-            data = data[sent:]
+        try:
+            sent = transport.socket.send(data)
+        except OSError:
+            # It is full, or there is something that write will meet again.
+            sent = 0
+        data = data[sent:]
     if data:
         transport.write(data)
 

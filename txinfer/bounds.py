@@ -32,12 +32,13 @@ def check_calls(
                 why = f"more than {limits.request_rows} rows in one request"
                 raise InputTooLarge(why, name, (number,))
             size += array.nbytes
-            if array.dtype == object:
+            has_strings = array.dtype.hasobject
+            if has_strings:
                 size += sum(map(len, array.flat))
             if size > limits.tensor_size:
                 why = f"more than {limits.tensor_size} bytes of tensors in one request"
                 raise InputTooLarge(why, name, (number,))
-            if array.dtype == object:
+            if has_strings:
                 _check_images(name, array, number, limits.image_pixels)
 
 

@@ -42,15 +42,28 @@ def deadline_of(
     Raises:
         InvalidHeader: the client's own timeout makes no sense.
     """
-    given = request.getHeader(HEADER)
+    wait = wait_of(request.getHeader(HEADER), limits)
+    if wait is None:
+        return None
+    arrived: float | None = getattr(request, "arrived", None)
+    return (clock.seconds() if arrived is None else arrived) + wait
+
+
+def wait_of(given: bytes | None, limits: CallLimits) -> float | None:
+    """How long an answer is waited for, in seconds; None for ever.
+
+    Args:
+        given: the client's header, if there is one.
+        limits: the default, and the longest that a client may wait.
+
+    Raises:
+        InvalidHeader: it makes no sense.
+    """
     wait = limits.deadline_ms if given is None else _read(given)
     most = limits.deadline_max_ms
     if most and not 0 < wait <= most:
         wait = most
-    if not wait:
-        return None
-    arrived: float | None = getattr(request, "arrived", None)
-    return (clock.seconds() if arrived is None else arrived) + wait / 1000
+    return wait / 1000 if wait else None
 
 
 def due(request: IRequest, limits: CallLimits, clock: IReactorTime) -> float | None:

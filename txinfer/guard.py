@@ -74,7 +74,7 @@ class Guard:
             :class:`~txinfer.refusals.Unauthorized`, or
             :class:`~txinfer.refusals.RateLimited`.
         """
-        if hasattr(request, "client_name") or segment in self._open:
+        if getattr(request, "client_name", None) is not None or segment in self._open:
             return None
         if self._proxies:
             _remember_origin(request, self._proxies.origin(request))

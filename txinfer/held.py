@@ -63,7 +63,12 @@ class Held:
 
     def refusal(self, rows: int, size: int) -> Refusal | None:
         """Why so much more cannot be held, now or ever; None if it can."""
-        all_rows, all_size = self._sum(rows, size)
+        all_rows, all_size = rows, size
+        # Not by _sum: each call comes here.
+        for holder in self._holders:
+            more_rows, more_size = holder()
+            all_rows += more_rows
+            all_size += more_size
         if all_rows <= self.max_rows and all_size <= self.max_size:
             return None
         if rows > self.max_rows or size > self.max_size:

@@ -57,8 +57,10 @@ def weight(array: Array) -> int:
     A list of lists takes as long to write as eight values; there are few, unless
     dimensions of 1 make many.
     """
-    lists = list(accumulate(array.shape[:-1], mul, initial=1)) if array.ndim else []
-    return int(array.size + sum(lists[-1:]) + 8 * sum(lists[:-1]))
+    if array.ndim < 2:
+        return int(array.size) + array.ndim
+    lists = list(accumulate(array.shape[:-1], mul, initial=1))
+    return int(array.size + lists[-1] + 8 * sum(lists[:-1]))
 
 
 def _whole(signature: Signature, outputs: Tensors) -> dict[str, Any]:

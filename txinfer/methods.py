@@ -72,8 +72,8 @@ class Method:
         if self._closed:
             return fail(Unavailable("this version of the model is unloaded"))
         if self._by_rows:
-            rows = {len(array) for array in tensors.values()}
-            if len(rows) > 1 or 0 in rows:
+            rows = row_count(tensors)
+            if not rows or (len(tensors) > 1 and _differ(tensors)):
                 return fail(wrong_rows(tensors))
         return self._collector.submit(self, tensors, deadline, client, trace)
 
@@ -104,6 +104,11 @@ class Method:
         if not self._loose:
             return self
         return (self, *[tensors[name].shape[1:] for name in self._loose])
+
+
+def _differ(tensors: Tensors) -> bool:
+    """Whether inputs have not equally many rows."""
+    return len({len(array) for array in tensors.values()}) > 1
 
 
 def wrong_rows(tensors: Tensors) -> InvalidInput:

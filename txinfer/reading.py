@@ -22,7 +22,8 @@ from .headers import ID_HEADER, name_of, request_id
 from .heads import BAD_SYNTAX, path_of, wrong_head
 from .limits import DoorLimits
 from .observe import NOBODYS, IObserver, Shed
-from .request import BoundedRequest, Fields, Pairs
+from .request import BoundedRequest, Fields, Head, Pairs
+from .seen import SeenHeads
 
 # What framing of a chunked body may cost: so many bytes for all, and for each
 # chunk (its size, two line ends, a short extension).
@@ -43,8 +44,9 @@ class Site(Protocol):
     """What a reader has to know of the site.
 
     ``requests`` counts those that have begun, ``held`` the bytes of bodies in
-    memory; ``observer`` is told if that is too much. ``gate`` is asked before a
-    body is read, with its announced length (0 if it is chunked).
+    memory; ``observer`` is told if that is too much. ``seen`` knows the heads that
+    were sent before. ``gate`` is asked before a body is read, with its announced
+    length (0 if it is chunked).
     """
 
     limits: DoorLimits
@@ -52,6 +54,7 @@ class Site(Protocol):
     requests: int
     held: int
     observer: IObserver
+    seen: SeenHeads
 
     def gate(self, request: BoundedRequest, announced: int, /) -> Refusal | None:
         """Why not to read the body of a request; None to read it."""
@@ -96,14 +99,41 @@ class Reader:
         """Parse what came at ``now``, in seconds on the reactor's clock."""
         self._now = now
         was_in_request = self.in_request
+        if not was_in_request and self.refusal is None:
+            head = self._site.seen.find(data)
+            if head is not None:
+                self._take(head, data)
+                return
         try:
             self._parse(data)
         except HttpParserInvalidMethodError:
             self._refuse(400, UNKNOWN_METHOD)
         except HttpParserError:
             self._refuse(400, BAD_SYNTAX)
-        if was_in_request and self.in_request:
-            self._bound_wire(len(data))
+        if was_in_request:
+            if self.in_request:
+                self._bound_wire(len(data))
+        elif len(self.ready) == 1 and not (self.in_request or self.refusal):
+            self._site.seen.keep(data, self.ready[0].head)
+
+    def _take(self, head: Head, data: bytes) -> None:
+        """Take a request whose head is known, and whose body is there."""
+        site, length = self._site, head.length
+        site.requests += 1
+        request = BoundedRequest(self._channel, head, self._now)
+        if length:
+            self._request = request
+            refusal = site.gate(request, length)
+            if refusal is not None:
+                self._refuse(*refusal)
+                return
+            if site.held + length > self._limits.body_bytes:
+                self._refuse_full()
+                return
+            self._request = None
+            site.held += length
+            request.body = data[-length:]
+        self.ready.append(request)
 
     @property
     def request(self) -> BoundedRequest | None:
@@ -197,17 +227,18 @@ class Reader:
         if wrong is not None:
             self._refuse(*wrong)
             return
-        self._request = BoundedRequest(
-            self._channel,
+        announced = int(self._fields.get(b"content-length", b"0"))
+        head = Head(
             method,
             path_of(self._target),
             b"HTTP/1.1" if version == "1.1" else b"HTTP/1.0",
             self._fields,
             self._repeated,
-            self._arrived,
+            version == "1.1" and self._parser.should_keep_alive(),
+            announced,
         )
-        self._request.persistent = version == "1.1" and self._parser.should_keep_alive()
-        self._expect_body(version)
+        self._request = BoundedRequest(self._channel, head, self._arrived)
+        self._expect_body(version, announced)
 
     def on_chunk_header(self) -> None:
         """One more chunk."""
@@ -262,9 +293,8 @@ class Reader:
         self._wire = 0
         self._framing = None
 
-    def _expect_body(self, version: str) -> None:
+    def _expect_body(self, version: str, announced: int) -> None:
         fields = self._fields
-        announced = int(fields.get(b"content-length", b"0"))
         if announced > self._site.body_limit:
             self._refuse_body()
         elif announced or b"transfer-encoding" in fields:
@@ -288,8 +318,7 @@ class Reader:
         if self._held > self._site.body_limit:
             self._refuse_body()
         elif self._site.held > self._limits.body_bytes:
-            self._site.observer.shed(NOBODYS, Shed.BODIES)
-            self._refuse(503, "the server holds as many bodies as it can", RETRY)
+            self._refuse_full()
 
     def _bound_wire(self, count: int) -> None:
         """Count what is never handed out: headers without end, framing.
@@ -303,6 +332,10 @@ class Reader:
                 self._refuse_headers()
         elif self._wire - self._held > FRAMING + FRAMING_PER_CHUNK * self._chunks:
             self._refuse(400, "the body's chunks are mostly framing")
+
+    def _refuse_full(self) -> None:
+        self._site.observer.shed(NOBODYS, Shed.BODIES)
+        self._refuse(503, "the server holds as many bodies as it can", RETRY)
 
     def _refuse_headers(self) -> None:
         size = self._limits.header_size

@@ -60,7 +60,9 @@ def read(
     try:
         if numbers is None or numbers.size != meaning.numbers:
             return None
-        array = column.array(numbers.ravel()).reshape(meaning.shape)
+        array = column.array(numbers if numbers.ndim == 1 else numbers.ravel())
+        if array.shape != meaning.shape:
+            array = array.reshape(meaning.shape)
     except BadLeaf:
         return None
     return Asked(

@@ -14,6 +14,7 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qs, unquote_to_bytes
 
+import attrs
 import orjson
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -41,16 +42,38 @@ def error_body(text: str) -> bytes:
     return orjson.dumps({"error": text})
 
 
-class BoundedRequest(WebRequest):
-    """A request whose head is there; its body, in memory, comes later.
+@attrs.frozen(eq=False)
+class Head:
+    """What stands before a request's body; it may be that of many requests.
 
     Args:
-        channel: the connection it came on.
         method: the verb.
         uri: the target, in origin form (``/path?query``) or ``*``.
         version: ``HTTP/1.1`` or ``HTTP/1.0``.
         fields: the headers, names in lower case; of repeated ones the last.
         repeated: the earlier ones of repeated headers.
+        persistent: whether the client means to send another on the connection.
+        length: of the body, in bytes, as it is announced; 0 if it is chunked.
+
+    ``notes`` is for what others work out from a head once, each under its own key.
+    """
+
+    method: bytes
+    uri: bytes
+    version: bytes
+    fields: Fields
+    repeated: Pairs
+    persistent: bool
+    length: int
+    notes: dict[object, Any] = attrs.field(factory=dict, init=False, repr=False)
+
+
+class BoundedRequest(WebRequest):
+    """A request whose head is there; its body, in memory, comes later.
+
+    Args:
+        channel: the connection it came on.
+        head: its head; none of that is changed.
         arrived: when its first byte came, in seconds on the reactor's clock.
 
     ``comes_from`` is the client's network, which its connection knows;
@@ -68,30 +91,27 @@ class BoundedRequest(WebRequest):
     labels = NOBODYS
     trace: Trace | None = None
     known_as: bytes | None = None
+    client_name: str | None = None
     queued = False
     _parsePOSTFormSubmission = False
+    # Whether headers were made. Not asked of ``__dict__``: that would have the
+    # interpreter make one, and look up each attribute in it from then on.
+    _has_headers = False
+    _sets_headers = False
 
-    def __init__(
-        self,
-        channel: Any,
-        method: bytes,
-        uri: bytes,
-        version: bytes,
-        fields: Fields,
-        repeated: Pairs,
-        arrived: float,
-    ) -> None:
+    def __init__(self, channel: Any, head: Head, arrived: float) -> None:
         # Not WebRequest's: see the module.
         self.channel = channel
         self.comes_from: str = channel.comes_from
         self.site: Any = channel.site
-        self.method = method
-        self.uri = uri
-        self.clientproto = version
-        self.fields = fields
+        self.head = head
+        self.method = head.method
+        self.uri = head.uri
+        self.clientproto = head.version
+        self.fields = head.fields
+        self.persistent = head.persistent
         self.arrived = arrived
         self.notifications = []
-        self._repeated = repeated
 
     # Made when asked for. (Twisted declares these as plain attributes.)
 
@@ -114,14 +134,16 @@ class BoundedRequest(WebRequest):
     @cached_property
     def requestHeaders(self) -> Headers:  # type: ignore[override]
         """All headers that came."""
+        self._has_headers = True
         headers = Headers()
-        for name, value in (*self._repeated, *self.fields.items()):
+        for name, value in (*self.head.repeated, *self.fields.items()):
             headers.addRawHeader(name, value)
         return headers
 
     @cached_property
     def responseHeaders(self) -> Headers:  # type: ignore[override]
         """The headers of the answer; those of every answer are there already."""
+        self._sets_headers = True
         headers = Headers()
         for line in self.site.head.splitlines():
             name, _, value = line.partition(b": ")
@@ -161,7 +183,7 @@ class BoundedRequest(WebRequest):
 
     def getHeader(self, key: Any) -> Any:
         """A header, the last one if it is repeated; None if there is none."""
-        if "requestHeaders" in self.__dict__:
+        if self._has_headers:
             # Somebody may have changed them.
             return super().getHeader(key)
         if isinstance(key, bytes):
@@ -202,7 +224,7 @@ class BoundedRequest(WebRequest):
         self.code = status
         self.startedWriting = 1
         self.sentLength = len(body)
-        if "responseHeaders" in self.__dict__:
+        if self._sets_headers:
             head += self._more_lines(head)
         else:
             head += self.site.head
@@ -259,9 +281,10 @@ class BoundedRequest(WebRequest):
         channel = self.channel
         if self.producer:
             self.unregisterProducer()
-        notifications, self.notifications = self.notifications, []
-        for notification in notifications:
-            notification.callback(None)
+        if self.notifications:
+            notifications, self.notifications = self.notifications, []
+            for notification in notifications:
+                notification.callback(None)
         self.channel = None
         channel.requestDone(self)
 

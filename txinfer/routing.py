@@ -8,7 +8,8 @@ handler and arguments, and the site goes straight there the next time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -105,12 +106,21 @@ def respond_routing_error(request: IRequest, error: HTTPException) -> int:
     return respond(request, error.code or 500, lines, error_body(text))
 
 
+def handler_of(router: Klein, endpoint: str) -> Callable[..., Any]:
+    """The function that was registered for an endpoint.
+
+    Klein keeps it in a wrapper that passes on what an app is bound to, and has
+    the function for an attribute (``klein._decorators.originalName`` goes by it).
+    """
+    handler: Any = router.endpoints[endpoint]
+    return getattr(handler, "__original__", partial(handler, None))
+
+
 @attrs.frozen
 class Route:
     """A handler with the arguments of one path."""
 
-    _router: Klein
-    _endpoint: str
+    _handler: Callable[..., Any]
     _arguments: Mapping[str, Any]
 
     def answer(self, request: IRequest) -> Deferred[Any] | None:
@@ -121,15 +131,17 @@ class Route:
             if it is answered already.
         """
         try:
-            result: Any = self._router.execute_endpoint(
-                self._endpoint, request, **self._arguments
-            )
+            result: Any = self._handler(request, **self._arguments)
         except InferenceError as error:
             respond_error(request, error)
             return None
         except Exception:
             respond_failure(Failure(), request)
             return None
+        if result is NOT_DONE_YET:
+            return None
+        if isinstance(result, Coroutine):
+            result = Deferred.fromCoroutine(result)
         if isinstance(result, Deferred):
             return send_when_there(result, request)
         send_body(result, request)
@@ -181,7 +193,7 @@ class Api(Resource):
             endpoint, arguments = self._rules.match(path, request.method.decode())
         except HTTPException as error:
             return respond_routing_error(request, error)
-        route = Route(self._router, endpoint, arguments)
+        route = Route(handler_of(self._router, endpoint), arguments)
         answered = route.answer(request)
         if answered is None:
             self._remember(request, route)

@@ -27,6 +27,7 @@ from .overdue import NEVER, Due, Overdue
 from .quota import LogQuota
 from .reading import Refusal
 from .request import BoundedRequest
+from .seen import SeenHeads
 
 # Seconds between looks at all deadlines. One look costs a fraction of a
 # microsecond a connection; a timer for each request would cost ten.
@@ -74,7 +75,8 @@ class BoundedSite(Site):
 
     ``channels`` are the connections, ``requests`` how many have begun so far,
     ``held`` the bytes in memory of bodies, and of answers that wait to be sent,
-    and ``unsent`` those of answers alone; ``quota`` is for the log.
+    and ``unsent`` those of answers alone; ``quota`` is for the log, and ``seen``
+    knows heads again.
     ``observer`` is told of every answer, and of clients that hang up before.
     ``on_answer`` is called with each request that a resource saw and its channel,
     once it is answered or its client is gone, ``on_refusal`` with the status of each
@@ -112,6 +114,7 @@ class BoundedSite(Site):
         self.requests = 0
         self.held = 0
         self.unsent = 0
+        self.seen = SeenHeads()
         self.shortcuts: Shortcuts = getattr(resource, "shortcuts", {})
         self.head: bytes = getattr(resource, "head", b"")
         self.gate: Gate = getattr(resource, "gate", _open)

@@ -106,17 +106,19 @@ class Dialect:
         except InferenceError:
             # The long way meets the same, and sees to what belongs to it.
             return Deferred.fromCoroutine(self._call(request, predictor, name))
-        long_way = partial(self._call, request, predictor, name)
-        if self._quick_way.take(
-            request, method, partial(answer_with, request, long_way)
-        ):
+        long_way = partial(self._call_anew, predictor, name)
+        if self._quick_way.take(request, method, long_way):
             return NOT_DONE_YET
-        return Deferred.fromCoroutine(long_way())
+        return Deferred.fromCoroutine(self._call(request, predictor, name))
 
     def refuse(self, request: IRequest, error: InferenceError) -> NoReturn:
         """Raise what a call fails with before it is known whose method is called."""
         with Visit(request, self.limits, self.observer, self.clock):
             raise error
+
+    def _call_anew(self, predictor: IPredictor, name: str, request: IRequest) -> None:
+        """Answer a request the long way that had begun the quick way."""
+        answer_with(request, partial(self._call, request, predictor, name))
 
     async def _call(self, request: IRequest, predictor: IPredictor, name: str) -> bytes:
         with Visit(request, self.limits, self.observer, self.clock) as visit:

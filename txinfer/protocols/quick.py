@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from ..bounds import check_calls
 from ..codings import WORTH_PACKING
-from ..deadlines import deadline_of
+from ..deadlines import HEADER, wait_of
 from ..errors import InferenceError, InvalidInput
 from ..forms import Asked, Form
 from ..guard import client_of
@@ -28,7 +28,7 @@ from ..jsonin import read
 from ..jsonout import write
 from ..limits import CallLimits
 from ..replies import Kind, has_rows, size_of
-from ..request import JSON_TYPE, BoundedRequest, Fields
+from ..request import JSON_TYPE, BoundedRequest, Fields, Head
 from ..routing import answer_with, respond_error, respond_failure
 from ..tensors import Tensors
 from ..trace import Trace
@@ -39,7 +39,19 @@ from ..web import reply_bytes, reply_packed
 JSON_TYPES = {None, b"application/json", b"application/x-www-form-urlencoded"}
 
 
-@attrs.frozen
+class Terms(NamedTuple):
+    """What a request's head says of how it is to be answered.
+
+    ``plain`` is whether it can be this way; ``wait`` is for how long the client
+    waits, in seconds, None for ever; ``packs`` whether it takes what is compressed.
+    """
+
+    plain: bool
+    wait: float | None
+    packs: bool
+
+
+@attrs.frozen(eq=False)
 class QuickWay:
     """Answers calls, or leaves them alone.
 
@@ -54,7 +66,7 @@ class QuickWay:
     batch_transpose: bool
 
     def take(
-        self, request: Any, method: IMethod, long_way: Callable[[], object]
+        self, request: Any, method: IMethod, long_way: Callable[[Any], object]
     ) -> bool:
         """Begin to answer a call, if it can be answered this way.
 
@@ -62,7 +74,7 @@ class QuickWay:
             request: whole.
             method: what is called; it need not be leased, since the call is
                 submitted before this returns.
-            long_way: answers the request from its beginning; called if it turns
+            long_way: answers a request from its beginning; called if it turns
                 out only later that it has to.
 
         Returns:
@@ -70,11 +82,12 @@ class QuickWay:
         """
         if not isinstance(request, BoundedRequest) or method.direct is not None:
             return False
-        if not _is_plain_json(request.fields):
+        head = request.head
+        terms = head.notes.get(self) or self._read_head(head)
+        if not terms.plain:
             return False
         began = self.clock.seconds()
         try:
-            deadline = deadline_of(request, self.limits, self.clock)
             asked = read(
                 request.body, method.signature, self.limits, self.batch_transpose
             )
@@ -92,10 +105,24 @@ class QuickWay:
             check_calls(method.signature, (tensors,), self.limits)
         except InferenceError:
             return False
-        trace = Trace(decode_seconds=self.clock.seconds() - began)
-        call = QuickCall(self, request, method, asked, trace, long_way)
+        trace = Trace(self.clock.seconds() - began)
+        wait = terms.wait
+        deadline = None if wait is None else request.arrived + wait
+        call = QuickCall(self, request, method, asked, trace, long_way, terms.packs)
         call.begin(tensors, deadline)
         return True
+
+    def _read_head(self, head: Head) -> Terms:
+        """The terms of a head, kept with it."""
+        fields = head.fields
+        plain, wait = _is_plain_json(fields), None
+        try:
+            wait = wait_of(fields.get(HEADER), self.limits)
+        except InferenceError:
+            plain = False
+        terms = Terms(plain, wait, b"accept-encoding" in fields)
+        head.notes[self] = terms
+        return terms
 
 
 def _is_plain_json(fields: Fields) -> bool:
@@ -107,7 +134,7 @@ def _is_plain_json(fields: Fields) -> bool:
     )
 
 
-@attrs.frozen(slots=True, eq=False)
+@attrs.define(eq=False)
 class QuickCall:
     """One call that has been read."""
 
@@ -116,7 +143,8 @@ class QuickCall:
     _method: IMethod
     _asked: Asked
     _trace: Trace
-    _long_way: Callable[[], object]
+    _long_way: Callable[[Any], object]
+    _packs: bool
 
     def begin(self, tensors: Tensors, deadline: float | None) -> None:
         """Submit the call; its request is answered when the outputs are there."""
@@ -140,7 +168,7 @@ class QuickCall:
         began = way.clock.seconds()
         if asked.form is not Form.COLUMNS and not has_rows(outputs, asked.rows):
             # The method is direct from now on.
-            self._long_way()
+            self._long_way(self._request)
             return
         try:
             size_of(Kind.JSON, outputs, way.limits)
@@ -151,7 +179,7 @@ class QuickCall:
         body = write(signature, (outputs,), asked.form, asked.rows)
         self._trace.encode_seconds = way.clock.seconds() - began
         request = self._request
-        if len(body) >= WORTH_PACKING and b"accept-encoding" in request.fields:
+        if self._packs and len(body) >= WORTH_PACKING:
             self._answer_packed(body)
             return
         request.respond(200, JSON_TYPE, body)
