@@ -33,6 +33,7 @@ FLOORS = [
         "trust",
         "memory",
         "sockets",
+        "readers",
         "quota",
     },
     {

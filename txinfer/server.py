@@ -31,6 +31,7 @@ from .limits import DoorLimits
 from .metrics import Door
 from .places import shown
 from .protocols.addressed import SEGMENT
+from .readers import gather
 from .rehearsal import rehearse
 from .service import InferenceService
 from .site import BoundedSite
@@ -192,6 +193,7 @@ class Server(Service):
     def _keep(self, port: IListeningPort, description: str) -> None:
         self._ports.append(port)
         prepare(port)
+        gather(port, self._reactor)
         if not self._early:
             pause(port)
         secure = description.split(":")[0] in ("ssl", "tls")

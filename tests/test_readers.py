@@ -1,0 +1,192 @@
+"""Connections that the reactor polls through a poller of their own."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from tests.services import until
+from txinfer.readers import AT_ONCE, Readers, gather
+
+reactor: Any = global_reactor
+
+
+@implementer(IHalfCloseableProtocol)
+class Echo(Protocol):
+    """Sends back what comes; raises at ``!``."""
+
+    transport: Any
+    lost: Failure | None = None
+    half_closed = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if data == b"!":
+            raise RuntimeError("it cannot read this")
+        self.transport.write(data)
+
+    def readConnectionLost(self) -> None:
+        self.half_closed = True
+        self.transport.write(b"the end")
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        pass
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost = reason
+
+
+class Server(Factory):
+    """Knows the connections that it has had."""
+
+    def __init__(self) -> None:
+        self.connections: list[Echo] = []
+
+    def buildProtocol(self, addr: Any) -> Echo:
+        self.connections.append(Echo())
+        return self.connections[-1]
+
+
+class Client(Protocol):
+    """Collects what comes."""
+
+    transport: Any
+    lost = False
+
+    def __init__(self) -> None:
+        self.received = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost = True
+
+
+class ReadersTests(TestCase):
+    timeout = 20
+
+    def setUp(self) -> None:
+        self.server = Server()
+        self.port = reactor.listenTCP(0, self.server, interface="127.0.0.1")
+        gather(self.port, reactor)
+        self.clients: list[Client] = []
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.end()))
+
+    async def end(self) -> None:
+        for client in self.clients:
+            client.transport.abortConnection()
+        await until(lambda: all(it.lost for it in self.clients))
+        await until(lambda: all(it.lost for it in self.server.connections))
+        await self.port.stopListening()
+        assert not self.known()
+
+    def known(self) -> list[Readers]:
+        """Those that the reactor polls."""
+        return [it for it in reactor.getReaders() if isinstance(it, Readers)]
+
+    async def connect(self) -> Client:
+        number = self.port.getHost().port
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", number)
+        client: Client = await connectProtocol(endpoint, Client())
+        self.clients.append(client)
+        await until(lambda: len(self.server.connections) == len(self.clients))
+        return client
+
+    async def talk(self, client: Client, text: bytes) -> None:
+        """Say something and hear it again."""
+        client.received = b""
+        client.transport.write(text)
+        await until(lambda: client.received == text)
+
+    async def test_each_is_read_when_it_has_something_to_say(self) -> None:
+        first, second = await self.connect(), await self.connect()
+        await self.talk(second, b"two")
+        await self.talk(first, b"one")
+        await self.talk(second, b"three")
+
+    async def test_the_reactor_polls_them_as_one(self) -> None:
+        assert not self.known()
+        await self.connect()
+        await self.connect()
+        assert len(self.known()) == 1
+        polled = reactor.getReaders()
+        assert not any(it.transport in polled for it in self.server.connections)
+
+    async def test_more_than_are_read_at_once_are_all_read(self) -> None:
+        clients = [await self.connect() for _ in range(AT_ONCE + 6)]
+        texts = [b"%d" % number for number in range(len(clients))]
+        await gatherResults(
+            Deferred.fromCoroutine(self.talk(client, text))
+            for client, text in zip(clients, texts, strict=True)
+        )
+
+    async def test_who_sends_no_more_is_still_answered(self) -> None:
+        client = await self.connect()
+        client.transport.loseWriteConnection()
+        await until(lambda: client.lost)
+        assert client.received == b"the end"
+        (there,) = self.server.connections
+        assert there.half_closed
+
+    async def test_one_that_is_reset_is_lost(self) -> None:
+        client = await self.connect()
+        # Nothing lingers: the end is a reset (socket(7)).
+        client.transport.socket.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        client.transport.abortConnection()
+        (there,) = self.server.connections
+        await until(lambda: there.lost is not None)
+        assert not there.half_closed
+
+    async def test_one_that_cannot_be_read_is_lost_and_no_other(self) -> None:
+        bad, good = await self.connect(), await self.connect()
+        bad.transport.write(b"!")
+        await until(lambda: bad.lost)
+        there = self.server.connections[0]
+        assert there.lost is not None
+        assert there.lost.check(RuntimeError)
+        assert len(self.flushLoggedErrors(RuntimeError)) == 1
+        await self.talk(good, b"still here")
+
+    async def test_one_that_pauses_is_not_read(self) -> None:
+        paused, other = await self.connect(), await self.connect()
+        transport = self.server.connections[0].transport
+        transport.pauseProducing()
+        transport.pauseProducing()
+        paused.transport.write(b"later")
+        await self.talk(other, b"now")
+        assert not paused.received
+        transport.resumeProducing()
+        transport.resumeProducing()
+        await until(lambda: paused.received == b"later")
+
+    async def test_all_are_lost_when_the_reactor_ends(self) -> None:
+        await self.connect()
+        await self.connect()
+        (readers,) = self.known()
+        readers.connectionLost(Failure(connectionDone.value))
+        assert all(it.lost is not None for it in self.server.connections)
+
+
+class ElsewhereTests(TestCase):
+    def test_other_ports_stay_as_they_are(self) -> None:
+        class Port:
+            """A UNIX socket's, perhaps."""
+
+            transport = "its own"
+
+        port: Any = Port()
+        gather(port, reactor)
+        assert port.transport == "its own"
