@@ -28,7 +28,14 @@ WHOLE = [
     request("POST", "/a", b"two"),
     request("POST", "/a", b"longer"),
     request("POST", "/a", b"x" * (BODY_LIMIT + 1)),
+    request("POST", "/a", b""),
+    request("POST", "/a", b"two").replace(b": 3", b": 03"),
     request("POST", "/a", b"1", headers={"X-Request-Id": "mine"}),
+    request("POST", "/a", b"1", headers={"Content-Length": "1"}),
+    b"POST /a HTTP/1.1\r\nHost: h\r\ncontent-length: 3\r\nX: y\r\n\r\nabc",
+    b"POST /a HTTP/1.1\r\nHost: h\r\ncontent-length: 5\r\nX: y\r\n\r\nabcde",
+    b"POST /a HTTP/1.1\r\nHost: h\r\ncontent-length: 5\r\nX: z\r\n\r\nabcde",
+    b"POST /a HTTP/1.1\r\nHost: h\r\nX-Length: 5\r\nContent-Length: 1\r\n\r\nx",
     request("POST", "/a", b"1", headers={"Connection": "close"}),
     request("POST", "/a", b"1", headers={"Expect": "100-continue"}),
     request("POST", "/a", b"1", headers={"Connection": "Upgrade", "Upgrade": "h2c"}),
@@ -93,6 +100,55 @@ def test_the_same_head_is_known_from_whatever_connection() -> None:
     first = answers(here, request("POST", "/a", b"one"))
     assert answers(here, request("POST", "/a", b"one")) == first
     assert known(here) == 1
+
+
+def test_the_same_head_of_another_length_is_known() -> None:
+    here = site()
+    answers(here, request("POST", "/a", b"one"))
+    for body in (b"", b"x", b"twelve bytes", b"x" * BODY_LIMIT):
+        whole = request("POST", "/a", body)
+        assert here.seen.find(whole) is not None
+        assert answers(here, whole) == answers(site(), whole)
+    assert known(here) == 1
+
+
+def test_a_length_may_be_anywhere_in_a_head_in_any_case() -> None:
+    here = site()
+    for fields in (b"cOntent-lEngth: %d\r\nX: 1", b"X: 1\r\nContent-Length: %d"):
+        head = b"POST /a HTTP/1.1\r\nHost: h\r\n" + fields + b"\r\n\r\n"
+        assert answers(here, head % 1 + b"x")
+        whole = head % 12 + b"twelve bytes"
+        assert (here.seen.find(whole) is None) == (b"lEngth" in whole)
+        assert answers(here, whole) == answers(site(), whole)
+
+
+@pytest.mark.parametrize(
+    "length", [b"4 ", b" 4", b"+4", b"-4", b"0x4", b"4,4", b"", b"00000000004"]
+)
+def test_a_length_that_is_not_a_plain_number_is_for_the_parser(length: bytes) -> None:
+    here = site()
+    answers(here, request("POST", "/a", b"body"))
+    other = request("POST", "/a", b"body").replace(b": 4", b": " + length)
+    assert here.seen.find(other) is None
+    assert answers(here, other) == answers(site(), other)
+
+
+def test_what_looks_like_a_length_is_for_the_parser() -> None:
+    here = site()
+    fields = {"X-Content-Length": "4"}
+    for number in (1, 2):
+        whole = request("POST", "/a", b"x" * number, headers=fields)
+        assert answers(here, whole) == answers(site(), whole)
+    assert not known(here)
+    get = request("GET", "/a", headers={"Wavelength": "4"})
+    assert answers(here, get) == answers(here, get) == answers(site(), get)
+
+
+def test_a_body_that_is_too_long_is_refused_though_its_head_is_known() -> None:
+    here = site()
+    answers(here, request("POST", "/a", b"one"))
+    assert b" 413 " in answers(here, request("POST", "/a", b"x" * (BODY_LIMIT + 1)))
+    assert here.held == 0
 
 
 def test_a_request_that_comes_in_two_parts_is_parsed() -> None:

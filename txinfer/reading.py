@@ -101,7 +101,7 @@ class Reader:
         was_in_request = self.in_request
         if not was_in_request and self.refusal is None:
             head = self._site.seen.find(data)
-            if head is not None:
+            if head is not None and head.length <= self._site.body_limit:
                 self._take(head, data)
                 return
         try:

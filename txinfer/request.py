@@ -55,7 +55,8 @@ class Head:
         persistent: whether the client means to send another on the connection.
         length: of the body, in bytes, as it is announced; 0 if it is chunked.
 
-    ``notes`` is for what others work out from a head once, each under its own key.
+    ``notes`` is for what others work out from a head once, each under its own key;
+    heads that differ in the length alone share them.
     """
 
     method: bytes
@@ -65,7 +66,7 @@ class Head:
     repeated: Pairs
     persistent: bool
     length: int
-    notes: dict[object, Any] = attrs.field(factory=dict, init=False, repr=False)
+    notes: dict[object, Any] = attrs.field(factory=dict, repr=False)
 
 
 class BoundedRequest(WebRequest):

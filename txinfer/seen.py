@@ -1,16 +1,27 @@
 """Heads of requests that were read before, and are known again by their bytes.
 
-A client sends the same head with each request, and parsing it anew would tell
-the same. So the next one is only compared. What does not depend on the head
-alone, as whether there is room for the body, is asked each time all the same.
+A client sends the same head with each request, but for the length of the body, and
+parsing it anew would tell the same. So the next one is only compared. What does
+not depend on the head alone, as whether there is room for the body, is asked each
+time all the same.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from .request import Head
 
 # Where a head ends. The parser takes no other line ends (see :mod:`.reading`).
 BLANK_LINE = b"\r\n\r\n"
+
+# What the length of a body comes after, and the end of that. A head that has it in
+# another place is parsed.
+LENGTH_LINE = b"\r\ncontent-length: "
+LENGTH_END = b"ength: "
+
+# Digits of a length: more than what comes in one read can have.
+MOST_DIGITS = 7
 
 # Bytes of a head, and heads that are kept by a site: a megabyte at most, which
 # nobody fills by accident. Who does has everybody's heads parsed once more.
@@ -21,19 +32,40 @@ MAX_KEPT = 256
 SPECIAL = (b"expect", b"transfer-encoding", b"upgrade")
 
 
+class Seen(NamedTuple):
+    """A head, and what of its bytes is the length and what comes after that."""
+
+    head: Head
+    digits: bytes
+    rest: bytes
+
+
 class SeenHeads:
-    """The heads that one site has seen."""
+    """The heads that one site has seen, by their bytes up to the length."""
 
     def __init__(self) -> None:
-        self._heads: dict[bytes, Head] = {}
+        self._heads: dict[bytes, Seen] = {}
 
     def find(self, data: bytes) -> Head | None:
         """The head of data that are just one request whose head is known."""
-        size = data.find(BLANK_LINE) + 4
-        head = self._heads.get(data[:size])
-        if head is not None and len(data) == size + head.length:
-            return head
-        return None
+        end = data.find(BLANK_LINE) + 4
+        start = data.find(LENGTH_END, 0, end) + 7
+        if start < 7:
+            start = end
+        seen = self._heads.get(data[:start])
+        if seen is None:
+            return None
+        head, digits, rest = seen
+        stop = start + len(digits)
+        if data[start:end] != digits + rest:
+            stop = end - len(rest)
+            if data[stop:end] != rest or not digits:
+                return None
+            digits = data[start:stop]
+            if not digits.isdigit() or len(digits) > MOST_DIGITS:
+                return None
+            head = _of_length(head, digits)
+        return head if len(data) == end + head.length else None
 
     def keep(self, data: bytes, head: Head) -> None:
         """Know a head again.
@@ -43,11 +75,33 @@ class SeenHeads:
                 nothing besides.
             head: what it made of it.
         """
-        size = len(data) - head.length
-        if size > LARGEST or data.find(BLANK_LINE) + 4 != size:
+        end = len(data) - head.length
+        if end > LARGEST or data.find(BLANK_LINE) + 4 != end:
             return
         if not head.persistent or any(name in head.fields for name in SPECIAL):
             return
+        start, digits = end, head.fields.get(b"content-length", b"")
+        if digits:
+            start = data.find(LENGTH_END) + 7
+            if data[start - len(LENGTH_LINE) : start].lower() != LENGTH_LINE:
+                return
+        stop = start + len(digits)
+        if data[start:stop] != digits:
+            return
         if len(self._heads) >= MAX_KEPT:
             self._heads.clear()
-        self._heads[data[:size]] = head
+        self._heads[data[:start]] = Seen(head, digits, data[stop:end])
+
+
+def _of_length(head: Head, digits: bytes) -> Head:
+    """The same head of a body of another length."""
+    return Head(
+        head.method,
+        head.uri,
+        head.version,
+        {**head.fields, b"content-length": digits},
+        head.repeated,
+        head.persistent,
+        int(digits),
+        head.notes,
+    )
