@@ -82,7 +82,13 @@ class Bench:
         return self.collector.submit(work, tensors, deadline, client, trace)
 
     def finish(self) -> int:
-        return self.threads.finish()
+        runs = self.threads.finish()
+        while True:
+            # A run may be put off to the end of the next turn.
+            self.clock.pump([0, 0])
+            if not self.threads.started:
+                return runs
+            runs += self.threads.finish()
 
 
 def answer(call: Deferred[Tensors]) -> Any:
@@ -297,6 +303,45 @@ def test_a_batch_grows_no_further_than_it_pays() -> None:
     late = work.runs[-50:]
     assert late.count(8) > 40
     assert work.runs[1] == 64, "nothing was known then"
+
+
+def test_calls_that_take_the_reactor_longer_than_a_run_leave_one_by_one() -> None:
+    bench = Bench()
+    work = known(bench, 0.001)
+    work.cost.company.learn_call(0.01)
+    first, second = bench.call(work, 1), bench.call(work, 2)
+    bench.clock.advance(0.001)
+    bench.threads.step()
+    assert len(bench.threads.started) == 1
+    assert answer(first) == [2]
+    bench.threads.step()
+    assert answer(second) == [4]
+
+
+def test_calls_of_others_do_not_wait_for_company() -> None:
+    bench = Bench()
+    work, other = known(bench, 1), known(bench, 1)
+    calls = [bench.call(it, 1) for it in (work, work, other)]
+    bench.clock.advance(1)
+    bench.threads.step()
+    assert len(bench.threads.started) == 1
+    bench.finish()
+    assert [answer(call) for call in calls] == [[2]] * 3
+
+
+def test_whoever_waits_for_company_may_leave() -> None:
+    bench = Bench()
+    work = known(bench, 1)
+    first, second = bench.call(work, 1), bench.call(work, 2)
+    bench.clock.advance(1)
+    bench.threads.step()
+    assert not bench.threads.started
+    assert answer(first) == [2]
+    second.addErrback(lambda _: None)
+    second.cancel()
+    closed = bench.collector.close()
+    assert closed.called
+    assert not bench.clock.getDelayedCalls()
 
 
 def test_a_call_of_many_rows_is_split_as_it_pays() -> None:
@@ -829,6 +874,7 @@ def test_nothing_may_be_left_once_what_would_expire_is_out(bench: Bench) -> None
     bench.clock.advance(3)
     drained = bench.collector.drained()
     bench.threads.step()
+    bench.clock.pump([0, 0])
     assert isinstance(reason(late), NoTime)
     assert drained.called
     assert bench.collector.amount() == (0, 0)

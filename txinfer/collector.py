@@ -28,7 +28,7 @@ from .admission import CLOSING, NO_SLOT, Admission
 from .blame import blame
 from .calls import Batch, Call, Part, Piece, RowsLost
 from .cost import Cost
-from .delivery import Delivery
+from .delivery import SLICE, Delivery
 from .drain import Drain, Methods
 from .errors import DeadlineExceeded, InferenceError, Unavailable
 from .held import Held, Refusal
@@ -128,8 +128,11 @@ class Collector:
         call.answer = answer
         if until < inf:
             call.slot = self._deadlines.add(call, until)
-        if not self._slots.free:
+        if not self._slots.free or self._schedule.sees_who_comes:
             self.waiting.add(call)
+        elif method.cost.company.pays and rows < self._enough(method):
+            self.waiting.add(call)
+            self._schedule.see_who_comes()
         elif self._schedule.is_first(call):
             whole = method.direct is not None
             self._slots.start(Batch(method, [call], rows, size, whole))
@@ -304,8 +307,34 @@ class Collector:
             self.waiting.reckon()
             if batch.method.cost.runs == 1:
                 self._costs[batch.method.labels] = batch.method.cost
-            self._launch()
-            self._delivery.add(zip(batch.pieces, result, strict=True))
+            if self._should_see_who_comes(batch):
+                self._schedule.see_who_comes_next()
+            else:
+                self._launch()
+            self._hand_out(batch, result)
+
+    def _should_see_who_comes(self, batch: Batch) -> bool:
+        """Whether those who are about to be answered should go with who waits."""
+        cost, waiting = batch.method.cost, self.waiting
+        rows = 0 if batch.whole else waiting.rows_of(batch.method)
+        calls = len(batch.pieces) + rows
+        cost.company.learn(calls, cost.saved(batch.rows + rows))
+        if not cost.company.pays or not 0 < rows < self._enough(batch.method):
+            return False
+        # What is left of a call that was cut leaves at once.
+        return all(piece.call.line is None for piece in batch.pieces)
+
+    def _enough(self, method: IRunnable) -> int:
+        return method.cost.enough(self.policy.max_rows)
+
+    def _hand_out(self, batch: Batch, result: list[Tensors]) -> None:
+        pieces, delivery = batch.pieces, self._delivery
+        began = self._clock.seconds()
+        delivery.add(zip(pieces, result, strict=True))
+        took = SLICE if delivery.going else self._clock.seconds() - began
+        trace = pieces[0].trace
+        read = 0.0 if trace is None else trace.decode_seconds
+        batch.method.cost.company.learn_call(read + took / len(pieces))
 
     def _deliver(self, piece: Piece, outputs: Tensors) -> None:
         """Answer a call, if that was all of it."""
@@ -322,7 +351,8 @@ class Collector:
 
     def _delivered(self) -> None:
         # What could not be put together is to be run again.
-        self._launch()
+        if not self._schedule.sees_who_comes:
+            self._launch()
         self._drain.tell()
 
     def _isolate(self, failure: Failure, batch: Batch) -> Call | None:

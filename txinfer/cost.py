@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import attrs
 
+from .company import Company
+
 # Weight of a new run in what is known: about the last ten count.
 WEIGHT = 0.1
 
@@ -107,7 +109,7 @@ class Cost:
     ``runs`` is how many runs are known, ``row_seconds`` what a row takes in runs
     of the best size (0 if unknown), ``updated`` when the last run came back and
     ``tried`` when a call was last taken to see whether it still takes so long, in
-    seconds on the reactor's clock.
+    seconds on the reactor's clock; ``company`` is what is known of those who call.
     """
 
     def __init__(self) -> None:
@@ -115,6 +117,7 @@ class Cost:
         self.row_seconds = 0.0
         self.updated = 0.0
         self.tried = 0.0
+        self.company = Company()
         self._sizes = [Size()]
         self._chosen = 0
         self._count = 0
@@ -170,6 +173,21 @@ class Cost:
             number -= 1
             size = self._sizes[number]
         return size.fastest
+
+    def saved(self, rows: int) -> float:
+        """What a row takes alone and not among so many; 0 or less if it is nothing."""
+        return self.seconds(1) - self.seconds(rows) / rows
+
+    def enough(self, max_rows: int) -> int:
+        """How many rows are enough for a run, if no more than so many go into one.
+
+        A size that is not known is worth to be known.
+        """
+        rates = [size.rate for size in self._sizes]
+        most = AS_GOOD * max(rates)
+        best = next(n for n, rate in enumerate(rates) if rate >= most)
+        known = best + 1 < len(rates) and rates[best + 1]
+        return min(1 << (best if known else best + 1), max_rows)
 
     def curve(self) -> list[Point]:
         """What is known, by rows."""

@@ -19,7 +19,7 @@ class Schedule:
     Args:
         policy: how calls are gathered.
         clock: for lingering and deadlines.
-        wake: called when a batch that lingered is to go.
+        wake: called when a batch that lingered, or saw who comes, is to go.
 
     ``waiting`` is what waits, ``again`` what is to run again; ``late`` are calls
     found when their turn came whose deadline has passed, or will have before their
@@ -36,14 +36,40 @@ class Schedule:
         self._clock = clock
         self._wake = wake
         self._linger: IDelayedCall | None = None
+        self._turn: IDelayedCall | None = None
 
     def __bool__(self) -> bool:
         return bool(self.waiting or self.again or self.late)
 
     def stop(self) -> None:
-        """Let the timer go."""
-        if self._linger is not None and self._linger.active():
-            self._linger.cancel()
+        """Let the timers go."""
+        for timer in (self._linger, self._turn):
+            if timer is not None and timer.active():
+                timer.cancel()
+
+    @property
+    def sees_who_comes(self) -> bool:
+        """Whether what waits leaves when the reactor has read who is there."""
+        return self._turn is not None
+
+    def see_who_comes(self) -> None:
+        """Wake at the end of the reactor's turn: to be called when it reads."""
+        if self._turn is None:
+            self._turn = self._clock.callLater(0, self._end_turn)
+
+    def see_who_comes_next(self) -> None:
+        """Wake at the end of the next turn: the reactor sees to its threads, and to
+        what is to be done later, before it reads.
+        """
+        if self._turn is None:
+            self._turn = self._clock.callLater(0, self._begin_turn)
+
+    def _begin_turn(self) -> None:
+        self._turn = self._clock.callLater(0, self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._turn = None
+        self._wake()
 
     def calls(self) -> list[Call]:
         """All calls, of which some may be there more than once."""

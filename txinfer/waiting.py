@@ -140,6 +140,13 @@ class Waiting:
     def __iter__(self) -> Iterator[Group]:
         return iter(self._groups.values())
 
+    def rows_of(self, method: IRunnable) -> int:
+        """How many rows wait, if they are all of that method and agree; else 0."""
+        if len(self._groups) != 1:
+            return 0
+        (group,) = self._groups.values()
+        return group.rows if group.method is method else 0
+
     def has(self, methods: Collection[IRunnable]) -> bool:
         """Whether calls of one of the methods wait."""
         return any(group.method in methods for group in self)
