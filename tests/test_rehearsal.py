@@ -30,7 +30,8 @@ class RehearsalTests(ServiceCase):
         model.names.clear()
         models = [(name, service.model(name).methods()) for name in service.models]
         transpose, size = service.batch_transpose, service.limits.request_size
-        await rehearse(service.rehearsal(), models, transpose, size, reactor)
+        # A busy machine may take its time.
+        await rehearse(service.rehearsal(), models, transpose, size, reactor, PATIENCE)
         return service
 
     async def test_every_method_is_called_a_few_times(self) -> None:

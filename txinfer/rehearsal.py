@@ -92,6 +92,7 @@ async def rehearse(
     batch_transpose: bool,
     request_size: int,
     reactor: Any,
+    seconds: float = SECONDS,
 ) -> None:
     """Call the methods of all models over HTTP, a few times each.
 
@@ -101,6 +102,7 @@ async def rehearse(
         batch_transpose: whether an object is always one example.
         request_size: the largest request body, in bytes.
         reactor: the reactor.
+        seconds: how long each method may be called more than once.
 
     Nothing fails, whatever is answered; and nobody waits for it longer than it
     is worth.
@@ -119,7 +121,7 @@ async def rehearse(
     until = reactor.seconds() + PATIENCE
     try:
         for request in _requests(models, batch_transpose, request_size):
-            enough = reactor.seconds() + SECONDS
+            enough = reactor.seconds() + seconds
             for _ in range(TIMES):
                 done: Deferred[None] = Deferred()
                 done.addTimeout(max(until - reactor.seconds(), 0), reactor)
