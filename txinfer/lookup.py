@@ -15,12 +15,11 @@ from twisted.internet.interfaces import (
     IReactorPluggableNameResolver,
     IResolutionReceiver,
 )
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .addresses import AddressRules
-from .pools import DaemonPool
+from .pools import ThreadPool, defer_to
 
 # HostnameEndpoint starts one attempt every 0.3 s and keeps them all open, so a
 # name with hundreds of addresses would become a port scan. Names that are
@@ -175,7 +174,7 @@ class ThreadedResolver:
 
     _reactor: Any
     _size: int
-    _pool: DaemonPool | None = attrs.field(default=None, init=False)
+    _pool: ThreadPool | None = attrs.field(default=None, init=False)
 
     def resolveHostName(
         self,
@@ -198,22 +197,20 @@ class ThreadedResolver:
 
         resolution = _Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
-        found = deferToThreadPool(
-            self._reactor, self._started(), _look_up, hostName, portNumber
-        )
+        pool = self._started()
+        found = defer_to(self._reactor, pool, _look_up, hostName, portNumber)
         found.addBoth(deliver)
         return resolution
 
     def stop(self) -> None:
         """Let the threads end; does not wait for them."""
         if self._pool is not None:
-            self._pool.stop_later()
+            self._pool.stop()
             self._pool = None
 
-    def _started(self) -> DaemonPool:
+    def _started(self) -> ThreadPool:
         if self._pool is None:
-            self._pool = DaemonPool(0, self._size, "txinfer-look-ups")
-            self._pool.start()
+            self._pool = ThreadPool(self._size, "txinfer-look-ups")
         return self._pool
 
 

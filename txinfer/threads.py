@@ -12,12 +12,11 @@ from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .interfaces import IThreads
-from .pools import DaemonPool
+from .pools import ThreadPool, defer_to
 
 T = TypeVar("T")
 
@@ -32,13 +31,12 @@ class ModelThreads:
 
     _reactor: Any
     size: int = 1
-    _pool: DaemonPool | None = attrs.field(default=None, init=False)
+    _pool: ThreadPool | None = attrs.field(default=None, init=False)
     _busy: int = attrs.field(default=0, init=False)
 
     def start(self) -> None:
         """Take work; threads come to life when there is some."""
-        self._pool = DaemonPool(0, self.size, "txinfer")
-        self._pool.start()
+        self._pool = ThreadPool(self.size, "txinfer")
         self._busy = 0
 
     def stop(self) -> None:
@@ -46,10 +44,10 @@ class ModelThreads:
         pool, self._pool = self._pool, None
         if pool is None:
             return
-        if self._busy:
-            pool.stop_later()
-        else:
-            pool.stop()
+        threads = pool.stop()
+        if not self._busy:
+            for thread in threads:
+                thread.join()
 
     def grow(self) -> None:
         """See :class:`~txinfer.interfaces.IThreads`."""
@@ -80,14 +78,13 @@ class ModelThreads:
         pool = self._pool
         assert pool is not None, "the threads are not started"
         self._busy += 1
-        work = deferToThreadPool(
-            self._reactor, pool, _timed, self._reactor.seconds, blocking, args
-        )
+        seconds = self._reactor.seconds
+        work = defer_to(self._reactor, pool, _timed, seconds, blocking, args)
         work.addCallback(partial(self._back, pool, done))
 
     def _back(
         self,
-        pool: DaemonPool,
+        pool: ThreadPool,
         done: Callable[[Any, float], None],
         result: tuple[Any, float],
     ) -> None:
@@ -98,7 +95,7 @@ class ModelThreads:
     def _resize(self, size: int) -> None:
         self.size = size
         if self._pool is not None:
-            self._pool.adjustPoolsize(0, size)
+            self._pool.resize(size)
 
 
 def _timed(
