@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.contract import Case, ModelContract, assert_same
-from tests.frozen_models import BUILDERS, CASES, NUMBERS, convolved
+from tests.frozen_models import BUILDERS, CASES, NUMBERS, convolved, variables
+from tests.saved_models import spec
 from tests.test_savedmodel import direct, load_as_saved
-from txinfer.frozen import Unfit, from_checkpoint, from_session
+from txinfer.frozen import MOST_OPTIMIZED, Unfit, from_checkpoint, from_session
 from txinfer.original import open_original
 from txinfer.savedmodel import SavedModel, load, load_in_session, tuned
 from txinfer.session import Opened, session_config
@@ -192,6 +194,24 @@ class TestWhatIsFrozen:
             got = model.run("serving_default", {"x": x})["y"]
             model.close()
             assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_graphs_are_optimized_unless_there_are_very_many_signatures(
+    extra: int, tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "model")
+    module = variables(np.float32(2))
+    run = tf.function(lambda x: {"y": x * module.a}, [spec([None])])
+    names = [f"f{number}" for number in range(MOST_OPTIMIZED + extra)]
+    tf.saved_model.save(module, folder, dict.fromkeys(names, run))
+    config = session_config(POLICY)
+    one = from_checkpoint(folder, ["serve"], config, MOST)
+    assert config.graph_options.place_pruned_graph == bool(extra)
+    assert [one.runner(it, True)(NUMBERS)[0].tolist() for it in names] == [
+        (2 * NUMBERS).tolist()
+    ] * len(names)
+    one.close()
 
 
 class TestFallingBack:
