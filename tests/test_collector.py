@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -327,6 +328,61 @@ def test_calls_of_others_do_not_wait_for_company() -> None:
     assert len(bench.threads.started) == 1
     bench.finish()
     assert [answer(call) for call in calls] == [[2]] * 3
+
+
+class Door:
+    """Reads a body, a byte in each turn of the reactor, of which each takes so long.
+
+    Args:
+        turns: after which the body is whole.
+        whole: called then.
+    """
+
+    def __init__(
+        self, bench: Bench, seconds: float, turns: int, whole: Callable[[], object]
+    ) -> None:
+        self.size = 0
+        self.left = turns
+        self.whole = whole
+        self.seconds = seconds
+        self.clock = bench.clock
+        bench.collector.held.add(lambda: (0, self.size))
+
+    def turn(self) -> None:
+        self.size += 1
+        self.left -= 1
+        self.clock.rightNow += self.seconds
+        if self.left:
+            self.clock.callLater(0, self.turn)
+        else:
+            self.whole()
+
+
+def test_a_run_leaves_with_those_whose_bodies_are_being_read() -> None:
+    bench = Bench()
+    work = known(bench, 1)
+    bench.call(work, 1), bench.call(work, 2)
+    door = Door(bench, 0.001, 5, lambda: bench.call(work, 3))
+    bench.clock.callLater(1, door.turn)
+    bench.clock.advance(1)
+    bench.threads.step()
+    bench.clock.pump([0] * 9)
+    bench.finish()
+    assert work.runs == [1, 2]
+
+
+def test_a_run_does_not_wait_longer_for_bodies_than_it_is_worth() -> None:
+    bench = Bench()
+    work = known(bench, 1)
+    bench.call(work, 1), bench.call(work, 2)
+    door = Door(bench, 0.1, 100, lambda: bench.call(work, 3))
+    bench.clock.callLater(1, door.turn)
+    bench.clock.advance(1)
+    bench.threads.step()
+    bench.clock.pump([0] * 9)
+    assert door.size == 100
+    bench.finish()
+    assert work.runs == [1, 1, 1]
 
 
 def test_whoever_waits_for_company_may_leave() -> None:

@@ -86,16 +86,16 @@ def test_a_run_that_is_full_leaves_before_the_answers_of_the_last() -> None:
 def test_one_caller_is_no_company() -> None:
     company = Company()
     company.learn(1, saved=1.0)
-    assert not company.pays
+    assert not company.worth
 
 
 def test_it_pays_if_a_run_saves_more_than_everybody_takes() -> None:
     company = Company()
     company.learn_call(0.001)
     company.learn(8, saved=0.0081)
-    assert company.pays
+    assert company.worth == 0.0081
     company.learn(8, saved=0.0079)
-    assert not company.pays
+    assert not company.worth
 
 
 def test_the_newest_calls_count_for_most() -> None:

@@ -68,7 +68,9 @@ class Collector:
         self.policy = policy
         self.held = held or Held(policy.queue_rows, policy.queue.queue_bytes)
         self.held.add(self.amount)
-        self._schedule = Schedule(policy, clock, self._launch)
+        self._schedule = Schedule(
+            policy, clock, self._launch, lambda: self.held.amount().size
+        )
         self.waiting = self._schedule.waiting
         self._again = self._schedule.again
         self._observer = observer
@@ -130,9 +132,9 @@ class Collector:
             call.slot = self._deadlines.add(call, until)
         if not self._slots.free or self._schedule.sees_who_comes:
             self.waiting.add(call)
-        elif method.cost.company.pays and rows < self._enough(method):
+        elif method.cost.company.worth and rows < self._enough(method):
+            self._schedule.see_who_comes(method.cost.company.worth)
             self.waiting.add(call)
-            self._schedule.see_who_comes()
         elif self._schedule.is_first(call):
             whole = method.direct is not None
             self._slots.start(Batch(method, [call], rows, size, whole))
@@ -308,7 +310,7 @@ class Collector:
             if batch.method.cost.runs == 1:
                 self._costs[batch.method.labels] = batch.method.cost
             if self._should_see_who_comes(batch):
-                self._schedule.see_who_comes_next()
+                self._schedule.see_who_comes_next(batch.method.cost.company.worth)
             else:
                 self._launch()
             self._hand_out(batch, result)
@@ -319,7 +321,7 @@ class Collector:
         rows = 0 if batch.whole else waiting.rows_of(batch.method)
         calls = len(batch.pieces) + rows
         cost.company.learn(calls, cost.saved(batch.rows + rows))
-        if not cost.company.pays or not 0 < rows < self._enough(batch.method):
+        if not cost.company.worth or not 0 < rows < self._enough(batch.method):
             return False
         # What is left of a call that was cut leaves at once.
         return all(piece.call.line is None for piece in batch.pieces)

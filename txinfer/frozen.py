@@ -60,9 +60,9 @@ MOST_WRITTEN = 8
 
 
 # Signatures up to which TensorFlow optimizes the graph, for each of them, and begins
-# with the whole of it each time. It does not where each is to place just what it needs,
-# by which a load of 200 signatures takes a quarter of the time; but a run of a MobileNet
-# takes 1.4 times as long.
+# with the whole of it each time. It does not where each is to place just what it
+# needs, by which a load of 200 signatures takes a quarter of the time; but a run of a
+# MobileNet takes 1.4 times as long.
 MOST_OPTIMIZED = 16
 
 
