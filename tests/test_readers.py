@@ -78,7 +78,8 @@ class ReadersTests(TestCase):
 
     def setUp(self) -> None:
         self.server = Server()
-        self.port = reactor.listenTCP(0, self.server, interface="127.0.0.1")
+        # All may come at once.
+        self.port = reactor.listenTCP(0, self.server, 2 * AT_ONCE, "127.0.0.1")
         gather(self.port, reactor)
         self.clients: list[Client] = []
         self.addCleanup(lambda: Deferred.fromCoroutine(self.end()))
@@ -124,7 +125,8 @@ class ReadersTests(TestCase):
         assert not any(it.transport in polled for it in self.server.connections)
 
     async def test_more_than_are_read_at_once_are_all_read(self) -> None:
-        clients = [await self.connect() for _ in range(AT_ONCE + 6)]
+        connecting = [self.connect() for _ in range(AT_ONCE + 6)]
+        clients = await gatherResults(map(Deferred.fromCoroutine, connecting))
         texts = [b"%d" % number for number in range(len(clients))]
         await gatherResults(
             Deferred.fromCoroutine(self.talk(client, text))
