@@ -358,29 +358,36 @@ class Door:
             self.whole()
 
 
-def test_a_run_leaves_with_those_whose_bodies_are_being_read() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "turns", "runs"), [(0.001, 5, [1, 2]), (0.1, 100, [1, 1, 1])]
+)
+def test_a_run_leaves_with_those_whose_bodies_are_read_as_long_as_it_is_worth(
+    seconds: float, turns: int, runs: list[int]
+) -> None:
     bench = Bench()
     work = known(bench, 1)
+    bench.call(work, 1), bench.call(work, 2)
+    door = Door(bench, seconds, turns, lambda: bench.call(work, 3))
+    bench.clock.advance(1)
+    bench.threads.step()
+    door.turn()
+    bench.finish()
+    assert door.size == turns
+    assert work.runs == runs
+
+
+def test_who_comes_for_another_method_does_not_wait_for_company() -> None:
+    bench = Bench()
+    work, other = known(bench, 1), known(bench, 1)
     bench.call(work, 1), bench.call(work, 2)
     door = Door(bench, 0.001, 5, lambda: bench.call(work, 3))
     bench.clock.advance(1)
     bench.threads.step()
+    bench.call(other, 4)
     door.turn()
     bench.finish()
-    assert work.runs == [1, 2]
-
-
-def test_a_run_does_not_wait_longer_for_bodies_than_it_is_worth() -> None:
-    bench = Bench()
-    work = known(bench, 1)
-    bench.call(work, 1), bench.call(work, 2)
-    door = Door(bench, 0.1, 100, lambda: bench.call(work, 3))
-    bench.clock.advance(1)
-    bench.threads.step()
-    door.turn()
-    bench.finish()
-    assert door.size == 100
     assert work.runs == [1, 1, 1]
+    assert other.runs == [1]
 
 
 def test_whoever_waits_for_company_may_leave() -> None:

@@ -107,7 +107,7 @@ FLOORS = [
         "multipart",
         "tune",
     },
-    {"session", "schedule", "admission", "drain"},
+    {"session", "schedule", "gathering", "admission", "drain"},
     {"original", "functions", "frozen"},
     {
         "collector",

@@ -85,8 +85,6 @@ class AnswerChannel(Protocol):
         if request.method == b"HEAD":
             body = b""
         is_small = len(body) <= PIECE
-        trace = request.trace
-        timing = self._total(request.arrived) if trace is None else server_timing(trace)
         whole = (
             b"%sContent-Length: %d\r\n%sX-Request-Id: %s\r\nServer-Timing: %s\r\n%s%s%s"
         ) % (
@@ -94,7 +92,7 @@ class AnswerChannel(Protocol):
             length,
             self.site.date(),
             request_id(request),
-            timing,
+            self._timing(request),
             head,
             end,
             body if is_small else b"",
@@ -137,9 +135,7 @@ class AnswerChannel(Protocol):
         self._end_if_draining(request)
         lines = [b"HTTP/1.1 ", code, b" ", reason, b"\r\n", self.site.date()]
         lines += (b"X-Request-Id: ", request_id(request), b"\r\n")
-        trace = request.trace
-        timing = self._total(request.arrived) if trace is None else server_timing(trace)
-        lines += (b"Server-Timing: ", timing, b"\r\n")
+        lines += (b"Server-Timing: ", self._timing(request), b"\r\n")
         headers.removeHeader(b"Connection")
         for name, values in headers.getAllRawHeaders():
             for value in values:
@@ -239,6 +235,10 @@ class AnswerChannel(Protocol):
         self.unsent += more
         self.site.unsent += more
         self.site.held += more
+
+    def _timing(self, request: BoundedRequest) -> bytes:
+        trace = request.trace
+        return self._total(request.arrived) if trace is None else server_timing(trace)
 
     def _total(self, arrived: float) -> bytes:
         return total_timing(self.site.clock.seconds() - arrived)

@@ -31,6 +31,7 @@ from .cost import Cost
 from .delivery import SLICE, Delivery
 from .drain import Drain, Methods
 from .errors import DeadlineExceeded, InferenceError, Unavailable
+from .gathering import Gathering
 from .held import Held, Refusal
 from .interfaces import IRunnable, IThreads
 from .observe import NOBODY, Amount, Depth, IObserver, Labels, Load, Run
@@ -68,10 +69,11 @@ class Collector:
         self.policy = policy
         self.held = held or Held(policy.queue_rows, policy.queue.queue_bytes)
         self.held.add(self.amount)
-        self._schedule = Schedule(
-            policy, clock, self._launch, lambda: self.held.amount().size
-        )
+        self._schedule = Schedule(policy, clock, self._launch)
         self.waiting = self._schedule.waiting
+        self._gathering = Gathering(
+            clock, self.waiting, policy.max_rows, self._launch, self._held_bytes
+        )
         self._again = self._schedule.again
         self._observer = observer
         self._slots = Slots(
@@ -130,10 +132,7 @@ class Collector:
         call.answer = answer
         if until < inf:
             call.slot = self._deadlines.add(call, until)
-        if not self._slots.free or self._schedule.sees_who_comes:
-            self.waiting.add(call)
-        elif method.cost.company.worth and rows < self._enough(method):
-            self._schedule.see_who_comes(method.cost.company.worth)
+        if not self._slots.free or self._gathering.join(call):
             self.waiting.add(call)
         elif self._schedule.is_first(call):
             whole = method.direct is not None
@@ -212,6 +211,9 @@ class Collector:
             waiting.rows + slots.rows + again.rows,
             waiting.size + slots.size + again.size,
         )
+
+    def _held_bytes(self) -> int:
+        return self.held.amount().size
 
     # In
 
@@ -309,27 +311,12 @@ class Collector:
             self.waiting.reckon()
             if batch.method.cost.runs == 1:
                 self._costs[batch.method.labels] = batch.method.cost
-            if self._should_see_who_comes(batch):
-                self._schedule.see_who_comes_next(batch.method.cost.company.worth)
-            else:
+            if not self._gathering.follow(batch):
                 self._launch()
             self._hand_out(batch, result)
 
-    def _should_see_who_comes(self, batch: Batch) -> bool:
-        """Whether those who are about to be answered should go with who waits."""
-        cost, waiting = batch.method.cost, self.waiting
-        rows = 0 if batch.whole else waiting.rows_of(batch.method)
-        calls = len(batch.pieces) + rows
-        cost.company.learn(calls, cost.saved(batch.rows + rows))
-        if not cost.company.worth or not 0 < rows < self._enough(batch.method):
-            return False
-        # What is left of a call that was cut leaves at once.
-        return all(piece.call.line is None for piece in batch.pieces)
-
-    def _enough(self, method: IRunnable) -> int:
-        return method.cost.enough(self.policy.max_rows)
-
     def _hand_out(self, batch: Batch, result: list[Tensors]) -> None:
+        """Answer the callers of a run, and take note of what that takes."""
         pieces, delivery = batch.pieces, self._delivery
         began = self._clock.seconds()
         delivery.add(zip(pieces, result, strict=True))
@@ -353,7 +340,7 @@ class Collector:
 
     def _delivered(self) -> None:
         # What could not be put together is to be run again.
-        if not self._schedule.sees_who_comes:
+        if not self._gathering.going:
             self._launch()
         self._drain.tell()
 
@@ -390,5 +377,6 @@ class Collector:
         self._deadlines.stop()
         self._slots.stop()
         self._schedule.stop()
+        self._gathering.stop()
         self.held.discard(self.amount)
         self._log.close()

@@ -19,8 +19,7 @@ class Schedule:
     Args:
         policy: how calls are gathered.
         clock: for lingering and deadlines.
-        wake: called when a batch that lingered, or saw who comes, is to go.
-        held: how many bytes are held, of bodies that are being read, too.
+        wake: called when a batch that lingered is to go.
 
     ``waiting`` is what waits, ``again`` what is to run again; ``late`` are calls
     found when their turn came whose deadline has passed, or will have before their
@@ -28,11 +27,7 @@ class Schedule:
     """
 
     def __init__(
-        self,
-        policy: BatchPolicy,
-        clock: IReactorTime,
-        wake: Callable[[], object],
-        held: Callable[[], int],
+        self, policy: BatchPolicy, clock: IReactorTime, wake: Callable[[], object]
     ) -> None:
         self.waiting = Waiting()
         self.again = Again(self.waiting.remove)
@@ -41,52 +36,14 @@ class Schedule:
         self._clock = clock
         self._wake = wake
         self._linger: IDelayedCall | None = None
-        self._held = held
-        self._turn: IDelayedCall | None = None
-        self._until = 0.0
-        self._held_before = 0
 
     def __bool__(self) -> bool:
         return bool(self.waiting or self.again or self.late)
 
     def stop(self) -> None:
-        """Let the timers go."""
-        for timer in (self._linger, self._turn):
-            if timer is not None and timer.active():
-                timer.cancel()
-
-    @property
-    def sees_who_comes(self) -> bool:
-        """Whether what waits leaves when the reactor has read who is there."""
-        return self._turn is not None
-
-    def see_who_comes(self, seconds: float) -> None:
-        """Wake at the end of a turn of the reactor in which nothing came, or at the
-        latest after so many seconds. To be called when the reactor reads.
-        """
-        if self._turn is None:
-            self._until = self._clock.seconds() + seconds
-            self._begin_turn()
-
-    def see_who_comes_next(self, seconds: float) -> None:
-        """The same, if it is called when the reactor sees to its threads and timers,
-        which it does before it reads.
-        """
-        if self._turn is None:
-            self._until = self._clock.seconds() + seconds
-            self._turn = self._clock.callLater(0, self._begin_turn)
-
-    def _begin_turn(self) -> None:
-        self._held_before = self._held()
-        self._turn = self._clock.callLater(0, self._end_turn)
-
-    def _end_turn(self) -> None:
-        # What is held grows with each part of a body that is read.
-        if self._held() > self._held_before and self._clock.seconds() < self._until:
-            self._begin_turn()
-            return
-        self._turn = None
-        self._wake()
+        """Let the timer go."""
+        if self._linger is not None and self._linger.active():
+            self._linger.cancel()
 
     def calls(self) -> list[Call]:
         """All calls, of which some may be there more than once."""

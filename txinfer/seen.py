@@ -55,13 +55,12 @@ class SeenHeads:
         seen = self._heads.get(data[:start])
         if seen is None:
             return None
-        head, digits, rest = seen
-        stop = start + len(digits)
-        if data[start:end] != digits + rest:
-            stop = end - len(rest)
-            if data[stop:end] != rest or not digits:
-                return None
-            digits = data[start:stop]
+        head, known, rest = seen
+        stop = end - len(rest)
+        digits = data[start:stop]
+        if data[stop:end] != rest:
+            return None
+        if digits != known:
             if not digits.isdigit() or len(digits) > MOST_DIGITS:
                 return None
             head = _of_length(head, digits)
