@@ -26,6 +26,7 @@ FLOORS = [
         "proxies",
         "rates",
         "accept",
+        "arriving",
         "collecting",
         "images",
         "least",
@@ -75,6 +76,7 @@ FLOORS = [
         "captures",
     },
     {"values", "numeric", "shortest", "heads", "elsewhere", "seen"},
+    {"incoming"},
     {
         "threads",
         "blame",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,8 @@ from twisted.web.resource import Resource
 from tests.hostile.cases import CASES
 from tests.web_client import Connection, request
 from txinfer import seen
-from txinfer.reading import Refusal
+from txinfer.incoming import Refusal
+from txinfer.reading import Reader
 from txinfer.request import BoundedRequest, Head
 from txinfer.seen import SeenHeads
 from txinfer.site import BoundedSite
@@ -28,6 +30,7 @@ WHOLE = [
     request("POST", "/a", b"two"),
     request("POST", "/a", b"longer"),
     request("POST", "/a", b"x" * (BODY_LIMIT + 1)),
+    request("POST", "/a", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 50),
     request("POST", "/a", b""),
     request("POST", "/a", b"two").replace(b": 3", b": 03"),
     request("POST", "/a", b"1", headers={"X-Request-Id": "mine"}),
@@ -61,7 +64,14 @@ class Mirror(Resource):
 class Forgetful(SeenHeads):
     """Knows no head again."""
 
-    def keep(self, data: bytes, head: Head) -> None:
+    def keep(self, data: bytes, head: Head, came: int) -> None:
+        pass
+
+
+class Parsing(Reader):
+    """Parses bodies, too."""
+
+    def _leave_parser(self) -> None:
         pass
 
 
@@ -74,6 +84,8 @@ def site(heads: SeenHeads | None = None) -> BoundedSite:
 def answers(to: BoundedSite, *data: bytes, half_close: bool = False) -> bytes:
     """All that comes back on a new connection."""
     connection = Connection(to)
+    if isinstance(to.seen, Forgetful):
+        connection.channel.reader = Parsing(connection.channel, to)
     connection.send(*data)
     if half_close:
         connection.half_close()
@@ -151,12 +163,156 @@ def test_a_body_that_is_too_long_is_refused_though_its_head_is_known() -> None:
     assert here.held == 0
 
 
-def test_a_request_that_comes_in_two_parts_is_parsed() -> None:
+def test_a_request_that_comes_in_two_parts_is_answered_alike() -> None:
     here = site()
     whole = request("POST", "/a", b"one")
     first = answers(here, whole)
     for cut in range(1, len(whole)):
         assert answers(here, whole[:cut], whole[cut:]) == first
+
+
+def begin(to: BoundedSite, *data: bytes) -> Connection:
+    """A connection without a parser, on which a request has begun."""
+    connection = Connection(to)
+    connection.channel.reader._parser = None
+    connection.send(*data)
+    return connection
+
+
+BODY = bytes(range(256)) * 7
+LARGE = request("POST", "/a", BODY)
+HEAD = LARGE[: -len(BODY)]
+
+
+def body_of(connection: Connection) -> bytes:
+    return connection.answer().body[-len(BODY) :]
+
+
+@pytest.mark.parametrize("size", [1, 10, 100, 1000])
+@pytest.mark.parametrize("first", [0, 1, 500])
+def test_a_body_in_parts_needs_no_parser_once_its_head_is_known(
+    first: int, size: int
+) -> None:
+    here = site()
+    expected = answers(here, request("POST", "/a", b"one"))
+    connection = begin(here, HEAD + BODY[:first])
+    for number, part in enumerate(_cut(BODY[first:], size)):
+        assert here.held == first + number * size
+        connection.send(part)
+    assert body_of(connection) == BODY
+    assert here.held == 0
+    assert here.requests == 2
+    # What comes now is a request again.
+    connection.wire.clear()
+    connection.send(request("POST", "/a", b"one"))
+    assert OWN.sub(b"", connection.received) == expected
+
+
+def test_a_head_is_known_that_came_without_all_of_its_body() -> None:
+    here = site()
+    whole = answers(here, HEAD, BODY)
+    assert known(here) == 1
+    assert body_of(begin(here, HEAD, BODY)) == BODY
+    here = site()
+    assert answers(here, HEAD + BODY[:9], BODY[9:]) == whole
+    assert known(here) == 1
+    assert body_of(begin(here, LARGE)) == BODY
+
+
+def test_a_head_in_parts_is_parsed_and_its_body_is_not() -> None:
+    here = site()
+    connection = Connection(here)
+    connection.send(HEAD[:9], HEAD[9:] + BODY[:9])
+    assert not known(here)
+    connection.channel.reader._parser = None
+    connection.send(BODY[9:])
+    assert body_of(connection) == BODY
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_follows_on_a_body_in_parts_is_a_request(is_known: bool) -> None:
+    here, parsing = site(), site(Forgetful())
+    second = request("POST", "/b", b"two")
+    if is_known:
+        answers(here, request("POST", "/a", b"one"), second)
+    for end in (second, second * 2, b"\r\n" + second, second[:9], HEAD + b"x", b"no"):
+        data = HEAD + BODY[:9], BODY[9:] + end
+        assert answers(here, *data) == answers(parsing, *data)
+    # What there is of the one that is not whole.
+    assert here.held == parsing.held == 1
+
+
+def test_a_body_on_a_known_head_that_is_too_long_is_refused_when_it_begins() -> None:
+    here = site()
+    answers(here, request("POST", "/a", b"one"))
+    long = request("POST", "/a", b"x" * (BODY_LIMIT + 1))
+    refused = answers(here, long[:-9])
+    assert b" 413 " in refused
+    assert refused == answers(site(), long[:-9])
+    assert here.held == 0
+
+
+def test_a_body_on_a_known_head_is_not_begun_if_the_gate_says_so() -> None:
+    here = site()
+    answers(here, request("POST", "/a", b"one"))
+    here.gate = lambda request, announced: (429, f"not {announced}", b"")
+    refused = answers(here, HEAD + BODY[:9], BODY[9:])
+    assert b" 429 " in refused
+    assert b"not %d" % len(BODY) in refused
+    assert here.held == 0
+
+
+def test_a_body_on_a_known_head_is_refused_when_there_is_no_more_room() -> None:
+    here = site()
+    answers(here, request("POST", "/a", b"one"))
+    others = here.held = here.limits.body_bytes - 100
+    connection = begin(here, HEAD + BODY[:60])
+    assert not connection.received
+    connection.send(BODY[60:])
+    assert connection.answer().status == 503
+    assert here.held == others
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_who_hangs_up_in_a_body_leaves_nothing(is_known: bool) -> None:
+    here = site()
+    if is_known:
+        answers(here, request("POST", "/a", b"one"))
+    connection = Connection(here)
+    connection.send(HEAD + BODY[:9], BODY[9:99])
+    assert here.held == 99
+    assert here.in_flight().total() == 1
+    connection.hang_up()
+    assert here.held == 0
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_who_ends_in_a_body_is_told_so(is_known: bool) -> None:
+    here = site()
+    if is_known:
+        answers(here, request("POST", "/a", b"one"))
+    told = answers(here, HEAD + BODY[:9], half_close=True)
+    assert b" 400 " in told
+    assert b"cut short" in told
+    assert here.held == 0
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_body_that_drips_has_its_deadline_from_its_head_on(is_known: bool) -> None:
+    here = site()
+    clock: Any = here.clock
+    if is_known:
+        answers(here, request("POST", "/a", b"one"))
+    connection = Connection(here)
+    connection.send(HEAD)
+    for _ in range(9):
+        clock.advance(here.limits.body_timeout / 10)
+        connection.send(b"x")
+    assert not connection.received
+    clock.advance(here.limits.body_timeout / 10)
+    clock.advance(1)
+    assert connection.answer().status == 408
+    assert here.held == 0
 
 
 def test_what_follows_on_it_is_parsed() -> None:

@@ -20,9 +20,10 @@ from zope.interface import implementer
 
 from .answers import AnswerChannel
 from .errors import DeadlineExceeded
+from .incoming import RETRY
 from .observe import NOBODYS
 from .overdue import Due
-from .reading import RETRY, Reader
+from .reading import Reader
 from .request import BoundedRequest
 
 # After a refusal the client may still be sending. Reading on for a while lets

@@ -4,12 +4,14 @@ llhttp (through httptools) parses, and is strict: a line ends in CRLF, no header
 is folded, a length is a plain number that is there once, and no
 ``Transfer-Encoding`` stands beside it. What it lets pass and a server must not
 is in :mod:`.heads`.
+
+Once a head says that so many bytes follow, these are counted, and not parsed: for
+what comes behind them there is a new parser.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Any, Protocol
+from typing import Any
 
 from httptools import (
     HttpParserError,
@@ -18,155 +20,153 @@ from httptools import (
     HttpRequestParser,
 )
 
-from .headers import ID_HEADER, name_of, request_id
 from .heads import BAD_SYNTAX, path_of, wrong_head
-from .limits import DoorLimits
-from .observe import NOBODYS, IObserver, Shed
-from .request import BoundedRequest, Fields, Head, Pairs
-from .seen import SeenHeads
+from .incoming import Incoming, Site
+from .request import BoundedRequest, Head, Pairs
+from .seen import is_plain
 
 # What framing of a chunked body may cost: so many bytes for all, and for each
 # chunk (its size, two line ends, a short extension).
 FRAMING = 64 * 1024
 FRAMING_PER_CHUNK = 32
 
-# Who is sent away with 503 may come again soon.
-RETRY = b"Retry-After: 1\r\n"
-
 # llhttp knows the methods of the IANA registry, and reads no further.
 UNKNOWN_METHOD = "the request does not begin with a known HTTP method"
 
-#: A status, a text, and header lines that belong to them.
-Refusal = tuple[int, str, bytes]
 
-
-class Site(Protocol):
-    """What a reader has to know of the site.
-
-    ``requests`` counts those that have begun, ``held`` the bytes of bodies in
-    memory; ``observer`` is told if that is too much. ``seen`` knows the heads that
-    were sent before. ``gate`` is asked before a body is read, with its announced
-    length (0 if it is chunked).
-    """
-
-    limits: DoorLimits
-    body_limit: int
-    requests: int
-    held: int
-    observer: IObserver
-    seen: SeenHeads
-
-    def gate(self, request: BoundedRequest, announced: int, /) -> Refusal | None:
-        """Why not to read the body of a request; None to read it."""
-
-
-class Reader:
-    """Parses what comes; the requests that are whole wait in ``ready``.
-
-    ``refusal`` is what to answer after them once something is wrong; nothing
-    is parsed any more then. ``in_request`` is whether a request has begun and
-    is not whole, ``deadline`` by when it has to be, ``wants_continue`` whether
-    the client waits for an interim answer.
+class Reader(Incoming):
+    """Parses what comes; see :class:`.Incoming` for what is to be had of it.
 
     Args:
         channel: what the requests are to be answered on.
         site: has the limits.
     """
 
-    _request: BoundedRequest | None
     _target: bytes
-    _fields: Fields
     _repeated: Pairs
-    _body: bytes | bytearray
     _framing: bytes | None  # the header that says how long the body is
     _in_body_only = False
 
     def __init__(self, channel: object, site: Site) -> None:
-        self.ready: deque[BoundedRequest] = deque()
-        self.refusal: Refusal | None = None
-        self.in_request = False
-        self.wants_continue = False
-        self.deadline = 0.0
-        self._channel: Any = channel
-        self._site = site
-        self._limits = site.limits
+        super().__init__(channel, site)
         self._parser: Any = HttpRequestParser(self)
-        self._held = 0
         self._now = 0.0
         self._begin()
 
     def feed(self, data: bytes, now: float) -> None:
         """Parse what came at ``now``, in seconds on the reactor's clock."""
         self._now = now
-        was_in_request = self.in_request
-        if not was_in_request and self.refusal is None:
-            head = self._site.seen.find(data)
-            if head is not None and head.length <= self._site.body_limit:
-                self._take(head, data)
-                return
-        try:
+        if self.missing:
+            self._collect(data)
+        elif self.in_request or self.refusal is not None:
             self._parse(data)
-        except HttpParserInvalidMethodError:
-            self._refuse(400, UNKNOWN_METHOD)
-        except HttpParserError:
-            self._refuse(400, BAD_SYNTAX)
-        if was_in_request:
             if self.in_request:
                 self._bound_wire(len(data))
-        elif len(self.ready) == 1 and not (self.in_request or self.refusal):
-            self._site.seen.keep(data, self.ready[0].head)
+                self._leave_parser()
+        else:
+            self._start(data)
 
-    def _take(self, head: Head, data: bytes) -> None:
-        """Take a request whose head is known, and whose body is there."""
+    def close(self) -> None:
+        """Parse no more, and let go of what was read."""
+        self._parser = None
+        super().close()
+
+    def _start(self, data: bytes) -> None:
+        """Read what begins with a request."""
+        found = self._site.seen.find(data)
+        if found is not None and found[0].length <= self._site.body_limit:
+            self._take(*found, data)
+            return
+        is_first = not self.ready
+        self._parse(data)
+        if is_first and self.refusal is None:
+            self._keep(data)
+        if self.in_request:
+            self._leave_parser()
+
+    def _keep(self, data: bytes) -> None:
+        """Know a head again that was just parsed."""
+        ready, request = self.ready, self._request
+        if not self.in_request and len(ready) == 1:
+            self._site.seen.keep(data, ready[0].head, ready[0].head.length)
+        elif request is not None and not ready:
+            self._site.seen.keep(data, request.head, self._body.size)
+
+    def _take(self, head: Head, came: int, data: bytes) -> None:
+        """Take a request whose head is known, and what there is of its body."""
         site, length = self._site, head.length
         site.requests += 1
         request = BoundedRequest(self._channel, head, self._now)
         if length:
             self._request = request
+            self._arrived = self._now
+            self.in_request = came < length
             refusal = site.gate(request, length)
             if refusal is not None:
                 self._refuse(*refusal)
                 return
-            if site.held + length > self._limits.body_bytes:
+            if site.held + came > self._limits.body_bytes:
                 self._refuse_full()
+                return
+            if came < length:
+                self._await_body(data, came)
                 return
             self._request = None
             site.held += length
             request.body = data[-length:]
         self.ready.append(request)
 
-    @property
-    def request(self) -> BoundedRequest | None:
-        """The request that is being read or was refused, if its head is in order."""
-        return self._request
+    def _await_body(self, data: bytes, came: int) -> None:
+        """Begin with a body, of which the last bytes of data are the first part."""
+        assert self._request is not None
+        self._in_head = False
+        self.deadline = self._now + self._limits.body_timeout
+        self.missing = self._request.head.length - came
+        if came:
+            # It is copied when all of it is there.
+            self._add(memoryview(data)[-came:])
 
-    @property
-    def arrived(self) -> float | None:
-        """When the request began that is being read or was refused, if one has."""
-        return self._arrived if self.in_request else None
-
-    def request_name(self) -> bytes:
-        """What that is called, or would be if its head were in order."""
+    def _leave_parser(self) -> None:
+        """Count the rest of a body, if its length is all that is to be known."""
         request = self._request
-        if request is not None:
-            return request_id(request)
-        return name_of(self._fields.get(ID_HEADER))
+        if request is None or self.refusal is not None:
+            return
+        head = request.head
+        if head.length and is_plain(head):
+            self.missing = head.length - self._body.size
+            self._parser = HttpRequestParser(self)
+            self._framing = None
+            self._in_body_only = False
 
-    def close(self) -> None:
-        """Parse no more, and let go of what was read."""
-        self._parser = self._channel = None
-        self._site.held -= sum(len(request.body) for request in self.ready)
-        self.ready.clear()
-        self.drop_body()
+    def _collect(self, data: bytes) -> None:
+        """Take a part of a body, and read what may follow on the last one."""
+        missing = self.missing
+        part = data if len(data) <= missing else data[:missing]
+        self.missing -= len(part)
+        self._add(part)
+        if self.missing or self.refusal is not None:
+            return
+        self._complete()
+        if len(data) > missing:
+            self._start(data[missing:])
 
     def _parse(self, data: bytes) -> None:
-        while data and self.refusal is None:
-            try:
-                self._parser.feed_data(data)
-                return
-            except HttpParserUpgrade as upgrade:
-                data = data[upgrade.args[0] :]
-                self._do_not_upgrade()
+        try:
+            while data and self.refusal is None:
+                data = self._parse_on(data)
+        except HttpParserInvalidMethodError:
+            self._refuse(400, UNKNOWN_METHOD)
+        except HttpParserError:
+            self._refuse(400, BAD_SYNTAX)
+
+    def _parse_on(self, data: bytes) -> bytes:
+        """Parse what comes up to an upgrade; what follows on that is returned."""
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._do_not_upgrade()
+            return data[upgrade.args[0] :]
+        return b""
 
     def _do_not_upgrade(self) -> None:
         """Go on as if no upgrade had been asked for, as curl does for HTTP/2.
@@ -251,14 +251,7 @@ class Reader:
         if self.refusal is not None:
             return
         self.wants_continue = False
-        if not self._body:
-            self._body = part
-        elif isinstance(self._body, bytearray):
-            self._body += part
-        else:
-            # A list of parts of one byte would take fifty times their size.
-            self._body = bytearray(self._body) + part
-        self._hold(len(part))
+        self._add(part)
 
     def on_message_complete(self) -> None:
         """A request is whole."""
@@ -266,17 +259,7 @@ class Reader:
             return  # its body is still to come
         self._framing = None
         self._in_body_only = False
-        self.in_request = self.wants_continue = False
-        request = self._request
-        if self.refusal is not None or request is None:
-            return
-        request.body = bytes(self._body)
-        # The request gives back what it holds.
-        self._held = 0
-        self._body = b""
-        self.ready.append(request)
-        self._request = None
-        self._fields = {}
+        self._complete()
 
     # Rules
 
@@ -288,7 +271,6 @@ class Reader:
         self._repeated = []
         self._in_head = False
         self._head_size = 0
-        self._body = b""
         self._chunks = 0
         self._wire = 0
         self._framing = None
@@ -311,15 +293,6 @@ class Reader:
             if refusal is not None:
                 self._refuse(*refusal)
 
-    def _hold(self, count: int) -> None:
-        """Account for what came of a body."""
-        self._held += count
-        self._site.held += count
-        if self._held > self._site.body_limit:
-            self._refuse_body()
-        elif self._site.held > self._limits.body_bytes:
-            self._refuse_full()
-
     def _bound_wire(self, count: int) -> None:
         """Count what is never handed out: headers without end, framing.
 
@@ -330,29 +303,5 @@ class Reader:
         if self._in_head:
             if self._wire > self._limits.uri_size + self._limits.header_size:
                 self._refuse_headers()
-        elif self._wire - self._held > FRAMING + FRAMING_PER_CHUNK * self._chunks:
+        elif self._wire - self._body.size > FRAMING + FRAMING_PER_CHUNK * self._chunks:
             self._refuse(400, "the body's chunks are mostly framing")
-
-    def _refuse_full(self) -> None:
-        self._site.observer.shed(NOBODYS, Shed.BODIES)
-        self._refuse(503, "the server holds as many bodies as it can", RETRY)
-
-    def _refuse_headers(self) -> None:
-        size = self._limits.header_size
-        self._refuse(431, f"the headers are larger than {size} bytes")
-
-    def _refuse_body(self) -> None:
-        limit = self._site.body_limit
-        self._refuse(413, f"the request body is larger than {limit} bytes")
-
-    def _refuse(self, status: int, text: str, head: bytes = b"") -> None:
-        if self.refusal is None:
-            self.refusal = status, text, head
-            self.wants_continue = False
-            self.drop_body()
-
-    def drop_body(self) -> None:
-        """Let go of what was read of a body."""
-        self._site.held -= self._held
-        self._held = 0
-        self._body = b""

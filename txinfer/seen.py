@@ -3,7 +3,7 @@
 A client sends the same head with each request, but for the length of the body, and
 parsing it anew would tell the same. So the next one is only compared. What does
 not depend on the head alone, as whether there is room for the body, is asked each
-time all the same.
+time all the same. Of a body so many bytes follow, which need no parser either.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ BLANK_LINE = b"\r\n\r\n"
 LENGTH_LINE = b"\r\ncontent-length: "
 LENGTH_END = b"ength: "
 
-# Digits of a length: more than what comes in one read can have.
-MOST_DIGITS = 7
+# Digits of a length: nearly a gigabyte. Who takes larger bodies can have them parsed.
+MOST_DIGITS = 9
 
 # Bytes of a head, and heads that are kept by a site: a megabyte at most, which
 # nobody fills by accident. Who does has everybody's heads parsed once more.
@@ -30,6 +30,13 @@ MAX_KEPT = 256
 
 # Headers after which the parser does not simply go on behind the body.
 SPECIAL = (b"expect", b"transfer-encoding", b"upgrade")
+
+
+def is_plain(head: Head) -> bool:
+    """Whether the announced length is all that tells where its request ends, and
+    the next one begins there.
+    """
+    return head.persistent and not any(name in head.fields for name in SPECIAL)
 
 
 class Seen(NamedTuple):
@@ -46,8 +53,13 @@ class SeenHeads:
     def __init__(self) -> None:
         self._heads: dict[bytes, Seen] = {}
 
-    def find(self, data: bytes) -> Head | None:
-        """The head of data that are just one request whose head is known."""
+    def find(self, data: bytes) -> tuple[Head, int] | None:
+        """The head of data that are one request, or its beginning, if it is known.
+
+        Returns:
+            The head, and how many bytes of its body there are. None if it is not
+            known, or something follows on the body.
+        """
         end = data.find(BLANK_LINE) + 4
         start = data.find(LENGTH_END, 0, end) + 7
         if start < 7:
@@ -64,20 +76,20 @@ class SeenHeads:
             if not digits.isdigit() or len(digits) > MOST_DIGITS:
                 return None
             head = _of_length(head, digits)
-        return head if len(data) == end + head.length else None
+        came = len(data) - end
+        return (head, came) if came <= head.length else None
 
-    def keep(self, data: bytes, head: Head) -> None:
+    def keep(self, data: bytes, head: Head, came: int) -> None:
         """Know a head again.
 
         Args:
-            data: what a parser has read from its beginning as one request, and
-                nothing besides.
+            data: what a parser has read from its beginning as one request, or a
+                head and less than its body, and nothing besides.
             head: what it made of it.
+            came: how many bytes of it were the body's.
         """
-        end = len(data) - head.length
-        if end > LARGEST or data.find(BLANK_LINE) + 4 != end:
-            return
-        if not head.persistent or any(name in head.fields for name in SPECIAL):
+        end = len(data) - came
+        if end > LARGEST or data.find(BLANK_LINE) + 4 != end or not is_plain(head):
             return
         start, digits = end, head.fields.get(b"content-length", b"")
         if digits:

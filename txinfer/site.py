@@ -21,11 +21,11 @@ from twisted.web.server import Site
 
 from .gone import GONE, tell_gone
 from .http import BoundedChannel
+from .incoming import Refusal
 from .limits import CallLimits, DoorLimits
 from .observe import NOBODY, NOBODYS, IObserver, Labels, Shed
 from .overdue import NEVER, Due, Overdue
 from .quota import LogQuota
-from .reading import Refusal
 from .request import BoundedRequest
 from .seen import SeenHeads
 
