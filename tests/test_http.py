@@ -17,9 +17,11 @@ from tests.deferreds import result
 from tests.web_client import Connection, Wire, request
 from txinfer.http import (
     CLOSE_SECONDS,
+    LARGE_READ,
     LINGER_BYTES,
     LINGER_SECONDS,
     PROBE_SECONDS,
+    READ_AHEAD,
 )
 from txinfer.limits import DoorLimits
 from txinfer.metrics import Metrics
@@ -826,6 +828,28 @@ def test_a_body_that_drips_is_cut_at_its_deadline(bench: Bench) -> None:
     bench.advance(0.3 + TICK)
     assert_refused(connection, 408)
     assert bench.site.held == 0
+
+
+@pytest.mark.parametrize("length", [10_000, 100_000, 10_000_000])
+def test_more_is_read_at_a_time_while_much_of_a_body_is_missing(length: int) -> None:
+    bench = Bench()
+    bench.site.body_limit = length
+    connection = bench.connect()
+    channel = connection.channel
+    assert channel.read_size == READ_AHEAD
+    for _ in range(2):
+        connection.send(request("POST", "/later", bytes(length))[:-length])
+        left = length
+        while left:
+            at_once = channel.read_size
+            assert READ_AHEAD <= at_once <= LARGE_READ
+            assert at_once >= min(left, LARGE_READ)
+            part = bytes(min(left, at_once))
+            left -= len(part)
+            connection.send(part)
+        # What comes while it is answered is kept.
+        assert channel.read_size == READ_AHEAD
+        bench.echo.finish()
 
 
 def test_many_that_are_late_together_do_not_hold_up_the_others(bench: Bench) -> None:

@@ -28,8 +28,10 @@ class Echo(Protocol):
     transport: Any
     lost: Failure | None = None
     half_closed = False
+    most = 0
 
     def dataReceived(self, data: bytes) -> None:
+        self.most = max(self.most, len(data))
         if data == b"!":
             raise RuntimeError("it cannot read this")
         self.transport.write(data)
@@ -132,6 +134,27 @@ class ReadersTests(TestCase):
             Deferred.fromCoroutine(self.talk(client, text))
             for client, text in zip(clients, texts, strict=True)
         )
+
+    async def test_no_more_is_read_at_a_time_than_there_is_use_for(self) -> None:
+        plain, small = await self.connect(), await self.connect()
+        there: list[Any] = self.server.connections
+        there[1].read_size = 3
+        for client in (plain, small):
+            await self.talk(client, b"eight   " * 20_000)
+        assert there[0].most <= there[0].transport.bufferSize
+        assert there[1].most == 3
+
+    async def test_as_much_is_read_at_a_time_as_there_is_use_for(self) -> None:
+        client = await self.connect()
+        there: Any = self.server.connections[0]
+        there.read_size = 1_000_000
+        there.transport.pauseProducing()
+        text = bytes(150_000)
+        client.transport.write(text)
+        await until(lambda: not client.transport.dataBuffer)
+        there.transport.resumeProducing()
+        await until(lambda: client.received == text)
+        assert there.most > there.transport.bufferSize
 
     async def test_who_sends_no_more_is_still_answered(self) -> None:
         client = await self.connect()

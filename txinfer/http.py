@@ -43,6 +43,10 @@ CLOSE_SECONDS = 5.0
 # Bytes kept unparsed while a request is being answered: one read of the reactor.
 READ_AHEAD = 65536
 
+# Bytes read at a time of a body that is known to have as many left. So large a part
+# takes some 50 us, and 256 connections may be read in one turn (``readers.AT_ONCE``).
+LARGE_READ = 256 * 1024
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -64,7 +68,8 @@ class BoundedChannel(AnswerChannel):
 
     ``current`` is the request being answered; ``refused`` is whether a request
     on it was not even read, and ``refused_as`` what that is called; ``deadline``
-    is when the site calls :meth:`on_deadline`, in seconds on the reactor's clock.
+    is when the site calls :meth:`on_deadline`, in seconds on the reactor's clock;
+    ``read_size`` is how many bytes there is use for at a time.
 
     Args:
         site: has the limits, the clock and the resource.
@@ -74,6 +79,7 @@ class BoundedChannel(AnswerChannel):
     refused_as = b""
     phase = Phase.IDLE
     deadline = inf
+    read_size = READ_AHEAD
     _client_done = False
     _dispatching = False
     _closing = False
@@ -191,6 +197,7 @@ class BoundedChannel(AnswerChannel):
             self._know_peer()
         reader.feed(data, self.site.clock.seconds())
         if reader.ready:
+            self.read_size = READ_AHEAD
             if self._due is not None:
                 self._be_whole()
             self._go_on()
@@ -206,6 +213,7 @@ class BoundedChannel(AnswerChannel):
         """Wait for the rest of a request, but no longer than its client does."""
         reader = self.reader
         self.phase, self.deadline = Phase.READING, reader.deadline
+        self.read_size = min(max(READ_AHEAD, reader.missing), LARGE_READ)
         if self._due is None and reader.request is not None:
             self._due = self.site.due_of(self, reader.request)
 

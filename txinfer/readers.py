@@ -5,6 +5,8 @@ function called in it, and looks what else there may be to do with the socket. T
 is a sixth of what a small call takes in all. Here all sockets of a port that can be
 read are one event of the reactor's: it polls a poller of their own (which epoll(7)
 allows), and they are read one after the other. Writing is left to the reactor.
+
+Twisted reads 64 KiB at a time. Here a protocol may say how much it has use for.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IListeningPort, IReadDescriptor
-from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -115,7 +117,25 @@ def gather(port: IListeningPort, reactor: Any) -> None:
 
 def _gathered(readers: Readers) -> type[tcp.Server]:
     class GatheredServer(tcp.Server):
-        """A connection that is read by others than the reactor."""
+        """A connection that is read by others than the reactor.
+
+        As many bytes are read at a time as its protocol's ``read_size`` says, if it
+        has one. (Those that are around others, as TLS, have none.)
+        """
+
+        def doRead(self, *_: Any) -> Any:
+            """Read once, and hand on what came."""
+            size = getattr(self.protocol, "read_size", self.bufferSize)
+            try:
+                data = self.socket.recv(size)
+            except BlockingIOError:
+                return None
+            except OSError:
+                return CONNECTION_LOST
+            if not data:
+                return CONNECTION_DONE
+            self.protocol.dataReceived(data)
+            return None
 
         def startReading(self) -> None:
             """Read when there is something."""
