@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from txinfer import npy
 from txinfer.errors import InferenceError, InvalidBody
 from txinfer.npy import LONGEST_HEADER, read_npy, write_npy
 from txinfer.refusals import TooLarge
@@ -225,3 +226,32 @@ def test_nothing_else_ever_happens(
     except InferenceError:
         return
     assert made.nbytes <= LIMIT
+
+
+def test_no_more_headers_are_remembered_than_so_many() -> None:
+    for size in range(2 * npy.MAX_KEPT):
+        array = np.arange(size, dtype=np.uint8)
+        for _ in range(2):
+            assert write_npy(array) == saved(array)
+            assert read_npy(saved(array), LIMIT).tolist() == array.tolist()
+    assert len(npy._headers) <= npy.MAX_KEPT
+    assert npy._layout.cache_info().currsize <= npy.MAX_KEPT
+
+
+def test_what_was_refused_is_refused_again() -> None:
+    for _ in range(2):
+        assert "shape" in why(written(GOOD.replace("(2,)", "(2 2,)"), bytes(8)))
+        assert "not as long" in why(written(GOOD, bytes(7)))
+        assert "numpy's" in why(written(GOOD, bytes(8))[:20])
+
+
+@given(array=arrays(), fortran=st.booleans(), times=st.integers(1, 2))
+def test_what_is_written_is_what_numpy_writes(
+    array: Array, fortran: bool, times: int
+) -> None:
+    array = np.asfortranarray(array) if fortran else array
+    for _ in range(times):
+        assert write_npy(array) == saved(array)
+    assert write_npy(array[::-1] if array.ndim else array) == saved(
+        array[::-1] if array.ndim else array
+    )

@@ -7,23 +7,26 @@ other body is one string. What comes as one row is answered by one row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
+import numpy as np
 from twisted.web.iweb import IRequest
 
 from .casts import cast, check_room
 from .errors import InvalidBody, NotJSON
 from .fields import alone, check_charset, columns_of
 from .forms import Asked, Form, read_example
-from .inputs import check_names, conform_inputs
+from .inputs import Inputs, check_names, conform_inputs
 from .jsonin import read
+from .leaves import Parsed
 from .limits import CallLimits
 from .multipart import FORM, media_type_of, read_parts
 from .npy import NPY, read_npy
 from .npz import NPZ, read_npz
 from .refusals import UnsupportedMediaType
 from .tensors import Array, Signature
+from .values import wrong_shape
 from .web import media_type, read_body
 
 JSON = b"application/json"
@@ -66,10 +69,8 @@ def asked_by(
             return read(body, signature, limits, batch_transpose, apart)
         except NotJSON as error:
             raise _not_json(error, kind) from None
-    if kind == NPY:
-        return asked_by_array(body, signature, limits)
-    if kind == NPZ:
-        return asked_by_arrays(body, signature, limits)
+    if kind in ARRAYS:
+        return ARRAYS[kind](body, signature, limits)
     header: bytes = request.getHeader(b"Content-Type")
     if kind == FORM:
         parts = read_parts(body, header, limits.multipart_parts)
@@ -119,21 +120,41 @@ def asked_by_arrays(body: bytes, signature: Signature, limits: CallLimits) -> As
     return _of_arrays(signature, arrays, limits)
 
 
+#: What reads a body of one of numpy's formats, by its media type.
+ARRAYS: Mapping[bytes, Callable[[bytes, Signature, CallLimits], Asked]] = {
+    NPY: asked_by_array,
+    NPZ: asked_by_arrays,
+}
+
+
 def _of_arrays(
     signature: Signature, arrays: Mapping[str, Array], limits: CallLimits
 ) -> Asked:
+    specs = signature.inputs
     room = limits.tensor_size
-    for name, spec in signature.inputs.items():
+    for name, spec in specs.items():
         room = check_room(name, spec, arrays[name].size, room)
-    columns = {
-        name: cast(name, spec, arrays[name]) for name, spec in signature.inputs.items()
-    }
-    if signature.by_rows and all(
-        array.ndim == len(signature.inputs[name].row_shape)
-        for name, array in columns.items()
-    ):
-        return _of_row(signature, columns)
-    return Asked(Form.COLUMNS, [conform_inputs(signature, columns)])
+    columns = {name: cast(name, spec, arrays[name]) for name, spec in specs.items()}
+    if signature.by_rows and _are_one_row(signature, columns):
+        row = {name: array[np.newaxis] for name, array in columns.items()}
+        return Asked(Form.ROW, [_fitting(signature, row)], wrapped=True)
+    return Asked(Form.COLUMNS, [_fitting(signature, columns)])
+
+
+def _are_one_row(signature: Signature, columns: Mapping[str, Array]) -> bool:
+    for name, array in columns.items():
+        if array.ndim != len(signature.inputs[name].row_shape):
+            return False
+    return True
+
+
+def _fitting(signature: Signature, columns: Mapping[str, Array]) -> Inputs:
+    """Arrays of the right dtypes, once it is known that their shapes are right."""
+    for name, array in columns.items():
+        spec = signature.inputs[name]
+        if not spec.admits(array.shape):
+            raise wrong_shape(name, spec, array.shape)
+    return {name: Parsed(array) for name, array in columns.items()}
 
 
 def _of_row(signature: Signature, row: Mapping[str, object]) -> Asked:

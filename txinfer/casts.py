@@ -31,6 +31,9 @@ def cast(name: str, spec: TensorSpec, array: Array) -> Array:
     """
     if spec.type == "bfloat16" and array.dtype == TWO_BYTES:
         return np.require(array.view(spec.dtype), requirements="A")
+    if array.dtype == spec.dtype and array.flags.aligned:
+        # Most are, and the rest tells so only after ten calls of numpy's.
+        return array
     kinds = _kinds(spec)
     if array.dtype.kind not in kinds:
         wanted = "strings" if spec.type == "string" else spec.type
