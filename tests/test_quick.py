@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -13,12 +14,26 @@ from tests.memory import spec
 from tests.test_native import Bench
 from tests.web_client import Answer
 from txinfer.errors import InputRefused
+from txinfer.limits import CallLimits
+from txinfer.npz import write_npz
 from txinfer.protocols import quick
 from txinfer.tensors import Signature, Tensors
 
 SHORT = {"Content-Type": "application/json"}
 # Says the same in other words, which only the long way understands.
 LONG = {"Content-Type": "application/json; charset=utf-8"}
+
+ARRAY = {"Content-Type": "application/x-npy"}
+ARRAYS = {"Content-Type": "application/x-npz"}
+ACCEPTED = [
+    None,
+    "application/x-npy",
+    "application/x-npz",
+    "application/x-npy, application/json",
+    "application/json, application/x-npy;q=0.5",
+    "application/x-npy;q=0",
+    "image/png, application/x-npz;q=0.1",
+]
 
 
 def double(tensors: Tensors) -> Tensors:
@@ -40,6 +55,10 @@ def merged(tensors: Tensors) -> Tensors:
     return {"y": tensors["x"][:1] * 0 + tensors["x"].sum()}
 
 
+def twice(tensors: Tensors) -> Tensors:
+    return {"y": np.repeat(tensors["x"], 2, axis=1)}
+
+
 VECTOR = Signature({"x": spec("float32", (None, 2))}, {"y": spec("float32", (None, 2))})
 SCALAR = Signature({"x": spec("float32", (None,))}, {"y": spec("float32", (None,))})
 TEXT = Signature({"t": spec("string", (None,))}, {"u": spec("string", (None,))})
@@ -48,6 +67,7 @@ METHODS = {
     "text": (TEXT, long_text),
     "broken": (SCALAR, broken),
     "merged": (SCALAR, merged),
+    "twice": (VECTOR, twice),
 }
 
 
@@ -63,7 +83,17 @@ def ask(bench: Bench, path: str, body: bytes, fields: Mapping[str, str]) -> Answ
     return connection.answer()
 
 
-def told(answer: Answer) -> object:
+def saved(value: object, dtype: str = "<f4") -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.array(value, dtype))
+    return file.getvalue()
+
+
+def zipped(**values: object) -> bytes:
+    return write_npz({name: np.array(value, "<f4") for name, value in values.items()})
+
+
+def told(answer: Answer) -> Any:
     """All of an answer but what differs from request to request."""
     fields = {name.lower(): value for name, value in answer.headers.items()}
     for name in ("x-request-id", "server-timing"):
@@ -108,6 +138,78 @@ def test_both_ways_answer_alike(path: str, value: object, more: dict[str, str]) 
     assert answers[1] == answers[3]
 
 
+@pytest.mark.parametrize("accept", ACCEPTED)
+@pytest.mark.parametrize(
+    ("path", "kind", "body"),
+    [
+        ("/double", ARRAY, saved([[1, 2.5]])),
+        ("/double", ARRAY, saved([[1, 2], [3, 4]], ">f8")),
+        ("/double", ARRAY, saved([1, 2], "i2")),
+        ("/double", ARRAY, saved([])),
+        ("/double", ARRAY, saved([[]])),
+        ("/double", ARRAY, saved([[1, -2]])),
+        ("/double", ARRAY, saved([[1]])),
+        ("/double", ARRAY, saved(1)),
+        ("/double", ARRAY, saved([[1, 1e300]], "f8")),
+        ("/double", ARRAY, saved([[True, False]], "?")),
+        ("/double", ARRAY, saved([[1, 2]])[:-1]),
+        ("/double", ARRAY, b""),
+        ("/double", ARRAY, b"{}"),
+        ("/double", ARRAYS, zipped(x=[[1, 2]])),
+        ("/double", ARRAYS, zipped(x=[1, 2])),
+        ("/double", ARRAYS, zipped(y=[1, 2])),
+        ("/double", ARRAYS, zipped(x=[1, 2])[:-1]),
+        ("/double", SHORT, b'{"x":[[1,2]]}'),
+        ("/double", SHORT, b'[{"x":[1,2]},{"x":[3,4]}]'),
+        ("/double", SHORT, b"[]"),
+        ("/double", SHORT, b'{"x":[[1,-2]]}'),
+        ("/double", SHORT, b'{"x":[[1]]}'),
+        ("/text", ARRAY, saved([1])),
+        ("/text", SHORT, b'{"t":["a"]}'),
+        ("/broken", ARRAY, saved([1])),
+        ("/merged", ARRAY, saved([1, 2])),
+        ("/merged", ARRAY, saved(1)),
+        ("/merged", SHORT, b'[{"x":1},{"x":2}]'),
+        ("/nope", ARRAY, saved([1])),
+    ],
+)
+def test_arrays_are_answered_alike_on_both_ways(
+    path: str, kind: dict[str, str], body: bytes, accept: str | None
+) -> None:
+    answers = []
+    fields = kind | ({} if accept is None else {"Accept": accept})
+    longer = {"Content-Type": kind["Content-Type"] + "; x=y"}
+    for each in (fields, fields | longer):
+        bench = Bench(methods=METHODS, cors=True).load()
+        answers.append([told(ask(bench, path, body, each)) for _ in range(2)])
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    "more", [{"X-Request-Timeout-Ms": "no"}, {"Content-Encoding": "br"}]
+)
+def test_what_else_is_wrong_with_a_head_is_told_alike(more: dict[str, str]) -> None:
+    answers = []
+    for kind in (ARRAY["Content-Type"], ARRAY["Content-Type"] + "; x=y"):
+        bench = Bench(methods=METHODS, cors=True).load()
+        fields = {"Content-Type": kind, "Accept": "application/x-npy"} | more
+        answers.append(told(ask(bench, "/double", saved([[1, 2]]), fields)))
+    assert answers[0] == answers[1]
+    assert answers[0][0] >= 400
+
+
+def test_an_answer_in_numpys_format_may_not_be_too_large() -> None:
+    answers = []
+    for kind in (ARRAY["Content-Type"], ARRAY["Content-Type"] + "; x=y"):
+        bench = Bench(
+            methods=METHODS, cors=True, limits=CallLimits(tensor_size=8)
+        ).load()
+        fields = {"Content-Type": kind, "Accept": "application/x-npy"}
+        answers.append(told(ask(bench, "/twice", saved([[1, 2]]), fields)))
+    assert answers[0] == answers[1]
+    assert answers[0][0] >= 400
+
+
 def test_a_plain_call_takes_the_short_way(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,9 +224,14 @@ def test_a_plain_call_takes_the_short_way(
     ask(bench, "/double", b'{"x":[[1,2]]}', SHORT)
     assert len(taken) == 1
     ask(bench, "/double", b'{"x":[[1,2]]}', LONG)
-    ask(bench, "/double", b'{"x":[[1,2]]}', SHORT | {"Accept": "application/x-npy"})
     ask(bench, "/text", b'{"t":[{"url":"http://a.example"}]}', SHORT)
+    accept = {"Accept": "application/json, application/x-npy;q=0.5"}
+    ask(bench, "/double", b'{"x":[[1,2]]}', SHORT | accept)
     assert len(taken) == 1
+    for fields in (ARRAY, ARRAY | {"Accept": "application/x-npy"}):
+        ask(bench, "/double", saved([[1, 2]]), fields)
+    ask(bench, "/double", b'{"x":[[1,2]]}', SHORT | {"Accept": "application/x-npz"})
+    assert len(taken) == 4
 
 
 def test_a_client_that_hangs_up_on_the_short_way_gives_up_its_call(

@@ -50,11 +50,7 @@ def kind_of(request: IRequest, signature: Signature) -> Kind:
     if accept is None or b"/x-np" not in accept.lower():
         return Kind.JSON
     request.responseHeaders.addRawHeader(b"Vary", b"Accept")
-    wanted = weights(accept)
-    json = media_weight(wanted, JSON)
-    named = [kind for kind in (Kind.NPY, Kind.NPZ) if wanted.get(kind.value, 0.0)]
-    named = [kind for kind in named if wanted[kind.value] >= json]
-    named.sort(key=lambda kind: -wanted[kind.value])
+    named, json = kinds_in(accept)
     whys = [why_not(kind, signature) for kind in named]
     for kind, why in zip(named, whys, strict=True):
         if why is None:
@@ -62,6 +58,19 @@ def kind_of(request: IRequest, signature: Signature) -> Kind:
     if json or not whys:
         return Kind.JSON
     raise NotAcceptable(whys[0] or "")
+
+
+def kinds_in(accept: bytes) -> tuple[list[Kind], float]:
+    """Which of numpy's formats an Accept asks for, the best first; the weight of JSON.
+
+    Those that JSON is preferred to are not among them.
+    """
+    wanted = weights(accept)
+    json = media_weight(wanted, JSON)
+    named = [kind for kind in (Kind.NPY, Kind.NPZ) if wanted.get(kind.value, 0.0)]
+    named = [kind for kind in named if wanted[kind.value] >= json]
+    named.sort(key=lambda kind: -wanted[kind.value])
+    return named, json
 
 
 def why_not(kind: Kind, signature: Signature) -> str | None:

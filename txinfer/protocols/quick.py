@@ -1,6 +1,6 @@
 """The short way through the native dialect, which nearly all calls take.
 
-A call in JSON to a batched method, without URLs, answered in JSON: it is read,
+A call in JSON or numpy's formats to a batched method, without URLs: it is read,
 submitted and answered by plain function calls, without a coroutine, a lease or
 a header that is set by name. Whatever turns out otherwise, and whatever is
 wrong with a call, is left to :mod:`.native`, by which all rules are defined and
@@ -17,6 +17,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from ..bodies import ARRAYS
 from ..bounds import check_calls
 from ..codings import WORTH_PACKING
 from ..deadlines import HEADER, wait_of
@@ -25,28 +26,37 @@ from ..forms import Asked, Form
 from ..guard import client_of
 from ..interfaces import IMethod
 from ..jsonin import read
-from ..jsonout import write
 from ..limits import CallLimits
-from ..replies import Kind, has_rows, size_of
+from ..replies import Kind, has_rows, kinds_in, size_of, why_not, written
 from ..request import JSON_TYPE, BoundedRequest, Fields, Head
 from ..routing import answer_with, respond_error, respond_failure
-from ..tensors import Tensors
+from ..tensors import Signature, Tensors
 from ..trace import Trace
 from ..web import reply_bytes, reply_packed
 
 # What clients say that send JSON, word for word. Those who say it in other words
-# take the long way.
+# take the long way; so it is with arrays.
 JSON_TYPES = {None, b"application/json", b"application/x-www-form-urlencoded"}
+
+# What the head of an answer has to say of what it is.
+TYPE_LINES = {
+    kind: b"Vary: Accept\r\nContent-Type: %s\r\n" % kind.value for kind in Kind
+} | {Kind.JSON: JSON_TYPE}
+
+Reads = Callable[[bytes, Signature, CallLimits], Asked]
 
 
 class Terms(NamedTuple):
     """What a request's head says of how it is to be answered.
 
-    ``plain`` is whether it can be this way; ``wait`` is for how long the client
-    waits, in seconds, None for ever; ``packs`` whether it takes what is compressed.
+    ``reads`` is what reads its body, None if it is not for this way; ``kind`` is what
+    the answer is to be written as, if the method's outputs can be; ``wait`` is for how
+    long the client waits, in seconds, None for ever; ``packs`` whether it takes what
+    is compressed.
     """
 
-    plain: bool
+    reads: Reads | None
+    kind: Kind
     wait: float | None
     packs: bool
 
@@ -84,13 +94,12 @@ class QuickWay:
             return False
         head = request.head
         terms = head.notes.get(self) or self._read_head(head)
-        if not terms.plain:
+        reads, signature = terms.reads, method.signature
+        if reads is None or not _can_be_written(terms.kind, signature):
             return False
         began = self.clock.seconds()
         try:
-            asked = read(
-                request.body, method.signature, self.limits, self.batch_transpose
-            )
+            asked = reads(request.body, signature, self.limits)
         except InferenceError:
             return False
         if len(asked.calls) != 1:
@@ -102,36 +111,51 @@ class QuickWay:
                 return False
             tensors[name] = parsed.array
         try:
-            check_calls(method.signature, (tensors,), self.limits)
+            check_calls(signature, (tensors,), self.limits)
         except InferenceError:
             return False
         trace = Trace(self.clock.seconds() - began)
         wait = terms.wait
         deadline = None if wait is None else request.arrived + wait
-        call = QuickCall(self, request, method, asked, trace, long_way, terms.packs)
+        call = QuickCall(self, request, method, asked, trace, long_way, terms)
         call.begin(tensors, deadline)
         return True
 
     def _read_head(self, head: Head) -> Terms:
         """The terms of a head, kept with it."""
         fields = head.fields
-        plain, wait = _is_plain_json(fields), None
+        reads, wait = self._reads(fields), None
         try:
             wait = wait_of(fields.get(HEADER), self.limits)
         except InferenceError:
-            plain = False
-        terms = Terms(plain, wait, b"accept-encoding" in fields)
+            reads = None
+        kind = _kind_wanted(fields.get(b"accept"))
+        if kind is None:
+            reads, kind = None, Kind.JSON
+        terms = Terms(reads, kind, wait, b"accept-encoding" in fields)
         head.notes[self] = terms
         return terms
 
+    def _reads(self, fields: Fields) -> Reads | None:
+        """What reads a body as it is; None if it is of no such kind."""
+        if b"content-encoding" in fields:
+            return None
+        kind = fields.get(b"content-type")
+        if kind in JSON_TYPES:
+            return partial(read, batch_transpose=self.batch_transpose)
+        return ARRAYS.get(kind or b"")
 
-def _is_plain_json(fields: Fields) -> bool:
-    """Whether a body is JSON as it is, and so is to be its answer."""
-    return (
-        fields.get(b"content-type") in JSON_TYPES
-        and b"content-encoding" not in fields
-        and b"/x-np" not in fields.get(b"accept", b"").lower()
-    )
+
+def _kind_wanted(accept: bytes | None) -> Kind | None:
+    """What is wanted most; None if that is JSON, but might have been another."""
+    if accept is None or b"/x-np" not in accept.lower():
+        return Kind.JSON
+    named, _ = kinds_in(accept)
+    return named[0] if named else None
+
+
+def _can_be_written(kind: Kind, signature: Signature) -> bool:
+    return kind is Kind.JSON or why_not(kind, signature) is None
 
 
 @attrs.define(eq=False)
@@ -144,7 +168,7 @@ class QuickCall:
     _asked: Asked
     _trace: Trace
     _long_way: Callable[[Any], object]
-    _packs: bool
+    _terms: Terms
 
     def begin(self, tensors: Tensors, deadline: float | None) -> None:
         """Submit the call; its request is answered when the outputs are there."""
@@ -161,28 +185,39 @@ class QuickCall:
         try:
             self._write(outputs)
         except Exception:
+            self._say_why_so()
             respond_failure(Failure(), self._request)
 
     def _write(self, outputs: Tensors) -> None:
-        way, asked = self._way, self._asked
+        way, asked, kind = self._way, self._asked, self._terms.kind
         began = way.clock.seconds()
         if asked.form is not Form.COLUMNS and not has_rows(outputs, asked.rows):
             # The method is direct from now on.
             self._long_way(self._request)
             return
         try:
-            size_of(Kind.JSON, outputs, way.limits)
+            size_of(kind, outputs, way.limits)
+            body = written(kind, asked, self._method.signature, (outputs,))
         except InferenceError as error:
-            respond_error(self._request, error)
+            self._refuse(error)
             return
-        signature = self._method.signature
-        body = write(signature, (outputs,), asked.form, asked.rows)
         self._trace.encode_seconds = way.clock.seconds() - began
         request = self._request
-        if self._packs and len(body) >= WORTH_PACKING:
+        if kind is not Kind.JSON:
+            request.respond(200, TYPE_LINES[kind], body)
+        elif self._terms.packs and len(body) >= WORTH_PACKING:
             self._answer_packed(body)
-            return
-        request.respond(200, JSON_TYPE, body)
+        else:
+            request.respond(200, JSON_TYPE, body)
+
+    def _refuse(self, error: InferenceError) -> None:
+        self._say_why_so()
+        respond_error(self._request, error)
+
+    def _say_why_so(self) -> None:
+        """Have it in the head of an error, too, what the answer depended on."""
+        if self._terms.kind is not Kind.JSON and not self._request._disconnected:
+            self._request.responseHeaders.addRawHeader(b"Vary", b"Accept")
 
     def _answer_packed(self, body: bytes) -> None:
         request = self._request
@@ -192,6 +227,7 @@ class QuickCall:
     def _fail(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, InvalidInput):
-            respond_error(self._request, self._asked.placed(error))
+            self._refuse(self._asked.placed(error))
         else:
+            self._say_why_so()
             respond_failure(failure, self._request)
