@@ -24,6 +24,7 @@ SHORT = {"Content-Type": "application/json"}
 LONG = {"Content-Type": "application/json; charset=utf-8"}
 
 ARRAY = {"Content-Type": "application/x-npy"}
+PICTURE = {"Content-Type": "image/png"}
 ARRAYS = {"Content-Type": "application/x-npz"}
 ACCEPTED = [
     None,
@@ -159,6 +160,15 @@ def test_both_ways_answer_alike(path: str, value: object, more: dict[str, str]) 
         ("/double", ARRAYS, zipped(x=[1, 2])),
         ("/double", ARRAYS, zipped(y=[1, 2])),
         ("/double", ARRAYS, zipped(x=[1, 2])[:-1]),
+        ("/text", PICTURE, b"\x89PNG"),
+        ("/text", PICTURE, b""),
+        ("/text", {"Content-Type": "text/plain"}, b"a"),
+        ("/text", {"Content-Type": "IMAGE/png"}, b"a"),
+        ("/text", {"Content-Type": "nonsense"}, b"a"),
+        ("/text", {"Content-Type": "application/ld+json"}, b'{"t":["a"]}'),
+        ("/text", {"Content-Type": "text/json"}, b'{"t":["a"]}'),
+        ("/text", {"Content-Type": "multipart/form-data"}, b"a"),
+        ("/double", PICTURE, b"\x89PNG"),
         ("/double", SHORT, b'{"x":[[1,2]]}'),
         ("/double", SHORT, b'[{"x":[1,2]},{"x":[3,4]}]'),
         ("/double", SHORT, b"[]"),
@@ -173,7 +183,7 @@ def test_both_ways_answer_alike(path: str, value: object, more: dict[str, str]) 
         ("/nope", ARRAY, saved([1])),
     ],
 )
-def test_arrays_are_answered_alike_on_both_ways(
+def test_all_else_is_answered_alike_on_both_ways(
     path: str, kind: dict[str, str], body: bytes, accept: str | None
 ) -> None:
     answers = []
@@ -232,6 +242,8 @@ def test_a_plain_call_takes_the_short_way(
         ask(bench, "/double", saved([[1, 2]]), fields)
     ask(bench, "/double", b'{"x":[[1,2]]}', SHORT | {"Accept": "application/x-npz"})
     assert len(taken) == 4
+    ask(bench, "/text", b"\x89PNG", PICTURE)
+    assert len(taken) == 5
 
 
 def test_a_client_that_hangs_up_on_the_short_way_gives_up_its_call(

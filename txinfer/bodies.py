@@ -36,6 +36,9 @@ UNTOLD = {b"", b"application/x-www-form-urlencoded"}
 
 JSON_TYPES = {JSON, b"text/json", *UNTOLD}
 
+#: Reads a whole body, for a method of a signature, within limits.
+Reads = Callable[[bytes, Signature, CallLimits], Asked]
+
 
 def asked_by(
     request: IRequest,
@@ -121,10 +124,31 @@ def asked_by_arrays(body: bytes, signature: Signature, limits: CallLimits) -> As
 
 
 #: What reads a body of one of numpy's formats, by its media type.
-ARRAYS: Mapping[bytes, Callable[[bytes, Signature, CallLimits], Asked]] = {
-    NPY: asked_by_array,
-    NPZ: asked_by_arrays,
-}
+ARRAYS: Mapping[bytes, Reads] = {NPY: asked_by_array, NPZ: asked_by_arrays}
+
+
+def reader_of(header: bytes) -> Reads | None:
+    """What reads bodies with a Content-Type that is a media type and nothing more.
+
+    It gives and raises what :func:`asked_by` does.
+
+    Args:
+        header: the whole header.
+
+    Returns:
+        None if they are JSON or a form, or the header may say more.
+    """
+    if header in ARRAYS:
+        return ARRAYS[header]
+    if b";" in header or header != header.strip().lower():
+        return None
+    if header in JSON_TYPES or header.endswith(b"+json") or header == FORM:
+        return None
+
+    def read_bytes(body: bytes, signature: Signature, limits: CallLimits) -> Asked:
+        return asked_by_bytes(body, header, signature)
+
+    return read_bytes
 
 
 def _of_arrays(

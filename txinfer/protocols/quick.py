@@ -1,6 +1,6 @@
 """The short way through the native dialect, which nearly all calls take.
 
-A call in JSON or numpy's formats to a batched method, without URLs: it is read,
+A call to a batched method, in anything but a form and without URLs: it is read,
 submitted and answered by plain function calls, without a coroutine, a lease or
 a header that is set by name. Whatever turns out otherwise, and whatever is
 wrong with a call, is left to :mod:`.native`, by which all rules are defined and
@@ -17,7 +17,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from ..bodies import ARRAYS
+from ..bodies import Reads, reader_of
 from ..bounds import check_calls
 from ..codings import WORTH_PACKING
 from ..deadlines import HEADER, wait_of
@@ -35,15 +35,13 @@ from ..trace import Trace
 from ..web import reply_bytes, reply_packed
 
 # What clients say that send JSON, word for word. Those who say it in other words
-# take the long way; so it is with arrays.
-JSON_TYPES = {None, b"application/json", b"application/x-www-form-urlencoded"}
+# take the long way; so it is with all else.
+JSON_TYPES = {b"application/json", b"application/x-www-form-urlencoded"}
 
 # What the head of an answer has to say of what it is.
 TYPE_LINES = {
     kind: b"Vary: Accept\r\nContent-Type: %s\r\n" % kind.value for kind in Kind
 } | {Kind.JSON: JSON_TYPE}
-
-Reads = Callable[[bytes, Signature, CallLimits], Asked]
 
 
 class Terms(NamedTuple):
@@ -140,10 +138,10 @@ class QuickWay:
         """What reads a body as it is; None if it is of no such kind."""
         if b"content-encoding" in fields:
             return None
-        kind = fields.get(b"content-type")
-        if kind in JSON_TYPES:
+        header = fields.get(b"content-type")
+        if header is None or header in JSON_TYPES:
             return partial(read, batch_transpose=self.batch_transpose)
-        return ARRAYS.get(kind or b"")
+        return reader_of(header)
 
 
 def _kind_wanted(accept: bytes | None) -> Kind | None:
