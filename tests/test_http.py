@@ -852,6 +852,62 @@ def test_more_is_read_at_a_time_while_much_of_a_body_is_missing(length: int) -> 
         bench.echo.finish()
 
 
+def large_on(channel: Any, connection: Connection, head: bytes, length: int) -> None:
+    """Send a large body, in a piece of its own."""
+    connection.send(head)
+    assert channel.read_size == length
+    connection.send(bytes(length))
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_after_a_large_body_no_more_is_read_than_a_head(is_known: bool) -> None:
+    length = 2 * READ_AHEAD
+    bench = Bench()
+    bench.site.body_limit = length
+    connection = bench.connect()
+    channel = connection.channel
+    for number in range(3):
+        name = "same" if is_known else f"no-{number}"
+        fields = {"X-Request-Id": name}
+        head = request("POST", "/", bytes(length), headers=fields)[:-length]
+        large_on(channel, connection, head, length)
+        assert channel.read_size == len(head)
+    # It is not like the one before: its head comes in parts, and nothing is lost.
+    small = request("POST", "/", b"0123456789", headers={"X": "x" * 100})
+    size = channel.read_size
+    connection.wire.clear()
+    connection.send(small[:size])
+    assert channel.read_size == READ_AHEAD
+    connection.send(small[size:])
+    assert connection.answer().body == b"0123456789"
+    assert channel.read_size == READ_AHEAD
+
+
+def test_a_body_in_one_piece_is_not_copied() -> None:
+    bench = Bench()
+    length = bench.site.body_limit = 2 * READ_AHEAD
+    connection = bench.connect()
+    body = bytes(length)
+    head = request("POST", "/later", body)[:-length]
+    for _ in range(2):
+        connection.send(head, body)
+        assert connection.channel.current.body is body
+        bench.echo.finish()
+
+
+def test_what_comes_after_a_refusal_is_dropped_in_large_pieces() -> None:
+    bench = Bench()
+    length = bench.site.body_limit = 2 * READ_AHEAD
+    connection = bench.connect()
+    head = request("POST", "/", bytes(length))[:-length]
+    large_on(connection.channel, connection, head, length)
+    bench.site.body_limit = 10
+    connection.wire.clear()
+    connection.send(head)
+    assert_refused(connection, 413)
+    assert connection.channel.read_size == READ_AHEAD
+
+
 def test_many_that_are_late_together_do_not_hold_up_the_others(bench: Bench) -> None:
     connections = [bench.connect(b"GET / HTT") for _ in range(3 * MOST_LATE)]
     refused = 0

@@ -144,6 +144,30 @@ class ReadersTests(TestCase):
         assert there[0].most <= there[0].transport.bufferSize
         assert there[1].most == 3
 
+    async def test_more_is_read_at_once_when_there_is_use_for_more(self) -> None:
+        client = await self.connect()
+        there: Any = self.server.connections[0]
+        sizes: list[int] = []
+        after_turn: list[int] = []
+
+        class Careful(Echo):
+            """Has use for a beginning, and then for the rest."""
+
+            read_size = 3
+
+            def dataReceived(self, data: bytes) -> None:
+                sizes.append(len(data))
+                self.read_size = 100 if self.read_size == 3 else 3
+                reactor.callLater(0, lambda: after_turn.append(len(sizes)))
+                there.dataReceived(data)
+
+        there.transport.protocol = Careful()
+        await self.talk(client, b"0123456789")
+        assert sizes == [3, 7]
+        await until(lambda: len(after_turn) == 2)
+        assert after_turn == [2, 2]
+        there.transport.protocol = there
+
     async def test_as_much_is_read_at_a_time_as_there_is_use_for(self) -> None:
         client = await self.connect()
         there: Any = self.server.connections[0]

@@ -43,9 +43,10 @@ CLOSE_SECONDS = 5.0
 # Bytes kept unparsed while a request is being answered: one read of the reactor.
 READ_AHEAD = 65536
 
-# Bytes read at a time of a body that is known to have as many left. So large a part
-# takes some 50 us, and 256 connections may be read in one turn (``readers.AT_ONCE``).
-LARGE_READ = 256 * 1024
+# Bytes read at a time of a body that is known to have as many left. A body that comes
+# in one piece is never copied; and many connections may be read in one turn of the
+# reactor (``readers.AT_ONCE``), which has others to see to.
+LARGE_READ = 512 * 1024
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -284,6 +285,10 @@ class BoundedChannel(AnswerChannel):
             self.loseConnection()
             return
         if not self._blocked:
+            if len(request.body) > READ_AHEAD:
+                # The next is probably like it. Its head alone, and its body is one
+                # piece; if it is not like it, more is read in the next step.
+                self.read_size = self.reader.head_size or READ_AHEAD
             self.phase = Phase.IDLE
             self.deadline = site.clock.seconds() + site.limits.idle_timeout
         if not self._dispatching:
@@ -324,6 +329,7 @@ class BoundedChannel(AnswerChannel):
         if self.refused or self._closing:
             return
         self.refused = True
+        self.read_size = READ_AHEAD
         self._be_whole()
         self._ahead = b""
         self.reader.drop_body()

@@ -49,7 +49,8 @@ class Incoming:
     is read any more then. ``in_request`` is whether a request has begun and
     is not whole, ``deadline`` by when it has to be, ``wants_continue`` whether
     the client waits for an interim answer. ``missing`` is how many bytes of its
-    body are still to come, if they are counted; otherwise it is 0.
+    body are still to come, if they are counted; otherwise it is 0. ``head_size`` is
+    how many bytes the last head had whose body did not come along with it.
 
     Args:
         channel: what the requests are to be answered on.
@@ -66,6 +67,7 @@ class Incoming:
         self.in_request = False
         self.wants_continue = False
         self.missing = 0
+        self.head_size = 0
         self.deadline = 0.0
         self._channel: Any = channel
         self._site = site

@@ -90,6 +90,7 @@ class Reader(Incoming):
         if not self.in_request and len(ready) == 1:
             self._site.seen.keep(data, ready[0].head, ready[0].head.length)
         elif request is not None and not ready:
+            self.head_size = len(data) - self._body.size
             self._site.seen.keep(data, request.head, self._body.size)
 
     def _take(self, head: Head, came: int, data: bytes) -> None:
@@ -119,6 +120,7 @@ class Reader(Incoming):
     def _await_body(self, data: bytes, came: int) -> None:
         """Begin with a body, of which the last bytes of data are the first part."""
         assert self._request is not None
+        self.head_size = len(data) - came
         self._in_head = False
         self.deadline = self._now + self._limits.body_timeout
         self.missing = self._request.head.length - came
