@@ -279,13 +279,13 @@ class BoundedChannel(AnswerChannel):
         request, self.current = self.current, None
         assert request is not None
         self._answered = False
-        site = self.site
-        site.held -= len(request.body)
+        site, size = self.site, len(request.body)
+        site.held -= size
         if not request.persistent:
             self.loseConnection()
             return
         if not self._blocked:
-            if len(request.body) > READ_AHEAD:
+            if size > READ_AHEAD:
                 # The next is probably like it. Its head alone, and its body is one
                 # piece; if it is not like it, more is read in the next step.
                 self.read_size = self.reader.head_size or READ_AHEAD

@@ -126,29 +126,25 @@ def _gathered(readers: Readers) -> type[tcp.Server]:
         def doRead(self, *args: Any) -> Any:
             """Read once, and hand on what came.
 
-            Twice if that was all that there was use for, and now there is for more.
+            Once more if that was all that there was use for, and now there is for more.
             """
-            protocol: Any = self.protocol
-            size = getattr(protocol, "read_size", self.bufferSize)
-            why, count = self._read_once(size)
-            if count == size and self.connected:
-                more = getattr(protocol, "read_size", size)
-                if more > size:
-                    why, _ = self._read_once(more)
-            return why
-
-        def _read_once(self, size: int) -> tuple[BaseException | None, int]:
-            """Read up to so many bytes; why not any more, and how many came."""
-            try:
-                data = self.socket.recv(size)
-            except BlockingIOError:
-                return None, 0
-            except OSError:
-                return CONNECTION_LOST, 0
-            if not data:
-                return CONNECTION_DONE, 0
-            self.protocol.dataReceived(data)
-            return None, len(data)
+            size = getattr(self.protocol, "read_size", self.bufferSize)
+            while True:
+                try:
+                    data = self.socket.recv(size)
+                except BlockingIOError:
+                    return None
+                except OSError:
+                    return CONNECTION_LOST
+                if not data:
+                    return CONNECTION_DONE
+                self.protocol.dataReceived(data)
+                if len(data) < size or not self.connected:
+                    return None
+                more = getattr(self.protocol, "read_size", size)
+                if more <= size:
+                    return None
+                size = more
 
         def startReading(self) -> None:
             """Read when there is something."""

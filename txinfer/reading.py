@@ -64,7 +64,9 @@ class Reader(Incoming):
                 self._bound_wire(len(data))
                 self._leave_parser()
         else:
-            self._start(data)
+            found = self._site.seen.find(data)
+            if found is None or not self._take(*found, data):
+                self._start(data)
 
     def close(self) -> None:
         """Parse no more, and let go of what was read."""
@@ -72,11 +74,7 @@ class Reader(Incoming):
         super().close()
 
     def _start(self, data: bytes) -> None:
-        """Read what begins with a request."""
-        found = self._site.seen.find(data)
-        if found is not None and found[0].length <= self._site.body_limit:
-            self._take(*found, data)
-            return
+        """Parse what begins with a request."""
         is_first = not self.ready
         self._parse(data)
         if is_first and self.refusal is None:
@@ -93,29 +91,37 @@ class Reader(Incoming):
             self.head_size = len(data) - self._body.size
             self._site.seen.keep(data, request.head, self._body.size)
 
-    def _take(self, head: Head, came: int, data: bytes) -> None:
-        """Take a request whose head is known, and what there is of its body."""
+    def _take(self, head: Head, came: int, data: bytes) -> bool:
+        """Take a request whose head is known, and what there is of its body.
+
+        Returns:
+            False if its body is larger than it may be.
+        """
         site, length = self._site, head.length
+        if length > site.body_limit:
+            return False
         site.requests += 1
         request = BoundedRequest(self._channel, head, self._now)
         if length:
             self._request = request
-            self._arrived = self._now
-            self.in_request = came < length
+            if came < length:
+                self._arrived = self._now
+                self.in_request = True
             refusal = site.gate(request, length)
             if refusal is not None:
                 self._refuse(*refusal)
-                return
+                return True
             if site.held + came > self._limits.body_bytes:
                 self._refuse_full()
-                return
+                return True
             if came < length:
                 self._await_body(data, came)
-                return
+                return True
             self._request = None
             site.held += length
             request.body = data[-length:]
         self.ready.append(request)
+        return True
 
     def _await_body(self, data: bytes, came: int) -> None:
         """Begin with a body, of which the last bytes of data are the first part."""
@@ -150,7 +156,7 @@ class Reader(Incoming):
             return
         self._complete()
         if len(data) > missing:
-            self._start(data[missing:])
+            self.feed(data[missing:], self._now)
 
     def _parse(self, data: bytes) -> None:
         try:
