@@ -104,6 +104,8 @@ class ServiceCase(TestCase):
     async def started(
         self, model: IModel | None = None, **options: Any
     ) -> InferenceService:
+        # However many processors there are, one run comes after the other.
+        options.setdefault("threads", 1)
         service = InferenceService(
             "memory", load=lambda: model or MemoryModel(), reactor=reactor, **options
         )

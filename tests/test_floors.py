@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "txinfer"
 
 FLOORS = [
-    {"company"},
+    {"company", "overlap", "processors"},
     {
         "errors",
         "pools",
@@ -21,7 +21,6 @@ FLOORS = [
         "limits",
         "trace",
         "cost",
-        "overlap",
         "keys",
         "proxies",
         "rates",

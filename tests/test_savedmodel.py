@@ -16,6 +16,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.contract import Case, ModelContract, assert_same
 from tests.saved_models import BUILDERS, DTYPES
+from txinfer import savedmodel
 from txinfer.errors import InputRefused, InvalidModel, ModelFailed
 from txinfer.frozen import from_checkpoint
 from txinfer.original import open_original
@@ -136,6 +137,15 @@ def load_as_saved(path: str, tags: list[str]) -> SavedModel:
     return tuned(opened, policy, Tuner(None))[0]
 
 
+def load_in_one_thread(path: str, tags: list[str]) -> SavedModel:
+    """With ops that have no threads, if that is possible."""
+    # A clock by which every run takes the same time.
+    ticks = count(0, 1e-5)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(savedmodel, "processors", lambda: 2)
+        return load_in_session(path, tags, SessionPolicy(clock=lambda: next(ticks)))
+
+
 @pytest.fixture(scope="module")
 def cases(saved_model: Paths) -> Iterator[Callable[[str, Any], Case]]:
     """The case of a kind, loaded once by each loader and closed at the end."""
@@ -161,6 +171,14 @@ class TestInSession(ModelContract):
     @pytest.fixture(params=KINDS)
     def case(self, request: pytest.FixtureRequest, cases: Any) -> Any:
         return cases(request.param, load_in_session)
+
+
+class TestInOneThread(ModelContract):
+    """Nor does it depend on threads what comes of it."""
+
+    @pytest.fixture(params=KINDS)
+    def case(self, cases: Any, request: pytest.FixtureRequest) -> Any:
+        return cases(request.param, load_in_one_thread)
 
 
 class TestAsSaved(ModelContract):
@@ -390,6 +408,16 @@ class TestTuning:
         opened = from_checkpoint(path, ["serve"], config, 2**20)
         return tuned(opened, chosen, Tuner(chosen.clock))
 
+    @pytest.fixture(autouse=True)
+    def processors(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+        """Says how many processors there are; it is one if nobody says so."""
+
+        def there_are(number: int) -> None:
+            monkeypatch.setattr(savedmodel, "processors", lambda: number)
+
+        there_are(1)
+        return there_are
+
     def test_the_choice_is_told_with_what_was_measured(
         self, saved_model: Paths
     ) -> None:
@@ -398,6 +426,73 @@ class TestTuning:
             "its 2 variables are constants; in TensorFlow's threads run "
             "serving_default (10 µs, 10 µs in the calling thread)"
         )
+
+    def test_one_thread_is_taken_where_it_suffices(
+        self, saved_model: Paths, processors: Callable[[int], None]
+    ) -> None:
+        processors(2)
+        path = saved_model("affine")
+        model, how = self.tuned(path)
+        assert how == (
+            "its 2 variables are constants; in one thread run "
+            "serving_default (10 µs, 10 µs in TensorFlow's threads)"
+        )
+        got = model.run("serving_default", X)
+        model.close()
+        assert_same(got, direct(path, "serving_default", X))
+
+    def test_threads_that_are_asked_for_are_used(
+        self, saved_model: Paths, processors: Callable[[int], None]
+    ) -> None:
+        processors(2)
+        _, how = self.tuned(saved_model("affine"), intra_threads=2)
+        assert "in one thread" not in how
+
+    def test_a_session_that_holds_more_than_its_graph_is_kept(
+        self, saved_model: Paths, processors: Callable[[int], None]
+    ) -> None:
+        processors(2)
+        for name in ("counter", "lookup"):
+            _, how = self.tuned(saved_model(name))
+            assert "in one thread" not in how
+
+    def test_where_threads_are_quicker_they_are_used(
+        self, saved_model: Paths, processors: Callable[[int], None]
+    ) -> None:
+        processors(2)
+        now = 0.0
+
+        @attrs.frozen(eq=False)
+        class Timed(Opened):
+            """Takes longer in the session that is opened again."""
+
+            seconds: float = 1e-5
+            closed: list[float] = attrs.field(factory=list)
+
+            def again(self, config: Any) -> Any:
+                assert config.intra_op_parallelism_threads == 1
+                return attrs.evolve(self, seconds=2e-5)
+
+            def runner(self, name: str, in_callers_thread: bool) -> Any:
+                def run(x: Array) -> list[Array]:
+                    nonlocal now
+                    now += self.seconds
+                    return [x]
+
+                return run
+
+            def close(self) -> None:
+                self.closed.append(self.seconds)
+
+        config = session_config(SessionPolicy())
+        one = from_checkpoint(saved_model("affine"), ["serve"], config, 100)
+        timed = Timed(**attrs.asdict(one, recurse=False))
+        policy = SessionPolicy(clock=lambda: now)
+        model, how = tuned(timed, policy, Tuner(policy.clock))
+        assert "in TensorFlow's threads run" in how
+        assert timed.closed == [2e-5]
+        model.close()
+        one.close()
 
     def test_many_signatures_are_told_of_in_one_line(self, saved_model: Paths) -> None:
         _, how = self.tuned(saved_model("dtypes"))

@@ -80,7 +80,7 @@ def test_the_defaults(model: str) -> None:
         "batch_size": 32,
         "pad_batches": None,
         "admin_port": None,
-        "session_threads": 1,
+        "session_threads": 0,
         "intra_threads": 0,
         "inter_threads": 0,
         "static_path": None,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
 
 from txinfer.tensors import Array, Signature, TensorSpec
-from txinfer.tune import SLOW, SessionPolicy, Tuner
+from txinfer.tune import SIZES, SLOW, SessionPolicy, Tuner, suffices
 
 
 def signature(shape: tuple[int | None, ...] | None = (None, 2)) -> Signature:
@@ -150,6 +152,45 @@ def test_no_rows_are_made_up_for_a_signature_without() -> None:
     bench = Bench({"pool": steadily(1e-3), "caller": steadily(1e-4)})
     assert bench.choose(bench.tuner(), signature((2, 2))).name == "pool"
     assert bench.rows == []
+
+
+def test_each_way_is_run_in_a_thread_of_its_own() -> None:
+    """What a kernel keeps for a thread is not fit for a session with other threads."""
+    threads: dict[int, set[threading.Thread]] = {0: set(), 1: set()}
+    now = count(0, 1e-4)
+
+    def runner(number: int) -> Any:
+        def run(x: Array) -> list[Array]:
+            threads[number].add(threading.current_thread())
+            return [x]
+
+        return run
+
+    tuner = Tuner(lambda: next(now))
+    times = tuner.times([runner(0), runner(1)], signature())
+    assert [len(each) for each in times] == [2] * len(SIZES)
+    (one,), (other,) = threads.values()
+    assert one is not other
+    for thread in (one, other):
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("times", "suffice"),
+    [
+        ([], False),
+        ([[1.0, 1.0]], True),
+        ([[1.0, 1.2]], False),
+        ([[1.0, 0.7], [4.0, 7.9]], True),
+        ([[1.0, 0.7], [4.0, 8.1]], False),
+        ([[1.0, 1.2], [4.0, 4.0]], False),
+    ],
+)
+def test_one_thread_suffices_if_little_is_lost(
+    times: list[list[float]], suffice: bool
+) -> None:
+    assert suffices(times) == suffice
 
 
 @pytest.mark.parametrize("name", ["intra_threads", "inter_threads", "most_frozen"])

@@ -69,16 +69,16 @@ class Collector:
         self.policy = policy
         self.held = held or Held(policy.queue_rows, policy.queue.queue_bytes)
         self.held.add(self.amount)
-        self._schedule = Schedule(policy, clock, self._launch)
+        self._slots = Slots(
+            threads, clock, policy.runs.stuck_seconds, self._landed, self._lost
+        )
+        self._schedule = Schedule(policy, clock, self._launch, self._slots.has_room)
         self.waiting = self._schedule.waiting
         self._gathering = Gathering(
             clock, self.waiting, policy.max_rows, self._launch, self._held_bytes
         )
         self._again = self._schedule.again
         self._observer = observer
-        self._slots = Slots(
-            threads, clock, policy.runs.stuck_seconds, self._landed, self._lost
-        )
         self._clock = clock
         self._delivery: Delivery[Piece, Tensors] = Delivery(
             clock, self._deliver, self._delivered
@@ -132,7 +132,7 @@ class Collector:
         call.answer = answer
         if until < inf:
             call.slot = self._deadlines.add(call, until)
-        if not self._slots.free or self._gathering.join(call):
+        if not self._slots.has_room(method) or self._gathering.join(call):
             self.waiting.add(call)
         elif self._schedule.is_first(call):
             whole = method.direct is not None
@@ -307,7 +307,7 @@ class Collector:
                 answer.errback(blame(result, self._log))
             self._drain.tell()
         else:
-            self._slots.learn(batch, seconds, bool(self.waiting))
+            self._slots.learn(batch, seconds)
             self.waiting.reckon()
             if batch.method.cost.runs == 1:
                 self._costs[batch.method.labels] = batch.method.cost

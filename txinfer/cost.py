@@ -13,6 +13,7 @@ from typing import NamedTuple
 import attrs
 
 from .company import Company
+from .overlap import Overlap
 
 # Weight of a new run in what is known: about the last ten count.
 WEIGHT = 0.1
@@ -109,7 +110,8 @@ class Cost:
     ``runs`` is how many runs are known, ``row_seconds`` what a row takes in runs
     of the best size (0 if unknown), ``updated`` when the last run came back and
     ``tried`` when a call was last taken to see whether it still takes so long, in
-    seconds on the reactor's clock; ``company`` is what is known of those who call.
+    seconds on the reactor's clock; ``company`` is what is known of those who call,
+    and ``overlap`` of runs at once.
     """
 
     def __init__(self) -> None:
@@ -118,6 +120,7 @@ class Cost:
         self.updated = 0.0
         self.tried = 0.0
         self.company = Company()
+        self.overlap = Overlap()
         self._sizes = [Size()]
         self._chosen = 0
         self._count = 0

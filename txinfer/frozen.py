@@ -137,12 +137,15 @@ def _open(
         )
         rest = {name: it for name, it in values.items() if name not in frozen}
         others = walk.variables(outputs_of(definitions)).difference(values, unset)
-        _fill(session, rest, others, _init_op(meta), _assets(path, meta))
+        init_op = _init_op(meta)
+        _fill(session, rest, others, init_op, _assets(path, meta))
     except BaseException:
         session.close()
         raise
     how = _told(values, frozen)
-    return Opened(session, meta, walk, ends, refused, unset, how, len(frozen))
+    does_nothing = all(node.op == "NoOp" for node in walk.nodes(init_op))
+    is_bare = does_nothing and not (rest or others)
+    return Opened(session, meta, walk, ends, refused, unset, how, len(frozen), is_bare)
 
 
 def _fill(

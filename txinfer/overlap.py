@@ -1,6 +1,15 @@
-"""How many runs at once get through the most rows, learned while calls wait."""
+"""How many runs of a method at once get through the most rows, learned from them.
+
+Runs at once pay where each leaves a part of the machine idle: in the pauses between
+its ops, or because its ops run in one thread each. They do not where they take turns
+all the same, and a batch that is twice as large costs less than two runs. And where
+a run is over before its calls are read and answered, nobody waits for runs.
+"""
 
 from __future__ import annotations
+
+from math import inf
+from typing import NamedTuple
 
 import attrs
 
@@ -16,81 +25,137 @@ WEIGHT = 0.3
 # takes longer, and so does every call in them.
 WORTH = 1.05
 
-# Stretches after which another number is tried again for one.
+# Stretches after which another number is tried for one, which has so few runs: fewer
+# runs at once than are good are felt by everybody who calls.
 TRY_EVERY = 24
+TRIAL_RUNS = 8
+
+# What is known holds for such a load as it was learned at: once runs have so many times
+# more rows, or fewer, another number that was about as good is to be learned anew.
+ALIKE = 2.0
+ABOUT = 1.25
+
+# Weight of a run in how often it is over before its calls are read and answered.
+SHORT_WEIGHT = 0.1
+
+
+class Known(NamedTuple):
+    """What is known of a number of runs at once.
+
+    ``rate`` is the rows a second that they get through while any of them is under
+    way, ``rows`` how many each has.
+    """
+
+    rate: float
+    rows: float
 
 
 @attrs.define(eq=False)
 class Overlap:
-    """Chooses how many runs may be under way at once. Reactor thread only.
+    """Chooses how many runs of a method may be under way at once. Reactor thread only.
 
-    Rates are compared only between stretches in which calls always waited: else
-    how many arrive is measured, and not how many could be answered.
+    Time in which none is does not count: how many calls arrive says nothing about how
+    many could be answered.
 
-    Args:
-        most: the largest number there may be.
-
-    ``limit`` is the number for now.
+    ``running`` is how many are under way, and ``limit`` how many may be, for now; as
+    many as there can be while nothing is known.
     """
 
-    most: int
-    limit: int = attrs.field(init=False)
-    _rates: dict[int, float] = attrs.field(factory=dict, init=False)
-    _runs: int = attrs.field(init=False)
-    _rows: int = attrs.field(default=0, init=False)
+    running: int = attrs.field(default=0, init=False)
+    limit: float = attrs.field(default=inf, init=False)
+    _known: dict[int, Known] = attrs.field(factory=dict, init=False)
     _began: float = attrs.field(default=0.0, init=False)
+    _busy: float = attrs.field(default=0.0, init=False)
+    _runs: int = attrs.field(default=0, init=False)
+    _rows: int = attrs.field(default=0, init=False)
     _stretches: int = attrs.field(default=0, init=False)
+    _best: int = attrs.field(default=0, init=False)
+    _short: float = attrs.field(default=0.0, init=False)
 
-    @limit.default
-    def _all(self) -> int:
-        return self.most
+    def started(self, now: float) -> None:
+        """A run begins."""
+        if not self.running:
+            self._began = now
+        self.running += 1
 
-    @_runs.default
-    def _none_yet(self) -> int:
-        return -self.most
+    def ended(self, now: float) -> None:
+        """A run is back, or is not waited for any longer."""
+        self.running -= 1
+        self._busy += now - self._began
+        self._began = now
 
-    def landed(self, rows: int, now: float, backlog: bool) -> None:
-        """A run came back; ``backlog`` tells whether others wait for its slot."""
-        if self.most == 1:
+    def learn(self, rows: int, is_short: bool, most: int) -> None:
+        """Take note of a run that has ended, and choose anew.
+
+        Args:
+            rows: of the run.
+            is_short: whether it took no longer than its calls take the reactor.
+            most: the largest number that there may be.
+        """
+        if most == 1:
             return
-        if not backlog:
-            self._begin(now)
+        self._short += SHORT_WEIGHT * (is_short - self._short)
+        if self._short > 0.5:
+            self._begin(1)
             return
         self._runs += 1
         if self._runs <= 0:
-            # Runs of the number before: not of this stretch.
-            self._began = now
+            # It may have begun when another number was tried: not of this stretch.
+            self._busy = 0.0
             return
         self._rows += rows
-        if self._runs >= STRETCH_RUNS and now - self._began >= STRETCH_SECONDS:
-            self._learn(self._rows / (now - self._began))
-            self._choose()
-            self._begin(now)
+        number = most if self.limit > most else int(self.limit)
+        enough = STRETCH_RUNS if self._best in (0, number) else TRIAL_RUNS
+        if self._runs >= enough and self._busy >= STRETCH_SECONDS:
+            self._take_note(number, self._rows / self._busy, self._rows / self._runs)
+            self._begin(self._choose(most))
 
     def rates(self) -> dict[int, float]:
         """The rows a second that are known, by the number of runs at once."""
-        return dict(self._rates)
+        return {number: known.rate for number, known in self._known.items()}
 
-    def _begin(self, now: float) -> None:
-        self._runs = -self.most
-        self._rows = 0
-        self._began = now
+    def _begin(self, number: int) -> None:
+        """Begin a stretch with so many at once."""
+        # Those of another number that are under way go on.
+        self._runs = 0 if number == self.limit else -self.running
+        self.limit = number
+        self._rows, self._busy = 0, 0.0
 
-    def _learn(self, rate: float) -> None:
-        known = self._rates.get(self.limit, rate)
-        self._rates[self.limit] = known + WEIGHT * (rate - known)
+    def _take_note(self, number: int, rate: float, rows: float) -> None:
+        known = self._known.get(number)
+        if known is None:
+            self._known[number] = Known(rate, rows)
+        elif rows / ALIKE <= known.rows <= rows * ALIKE:
+            rate = known.rate + WEIGHT * (rate - known.rate)
+            rows = known.rows + WEIGHT * (rows - known.rows)
+            self._known[number] = Known(rate, rows)
+        else:
+            for other, it in list(self._known.items()):
+                if rate / ABOUT <= it.rate <= rate * ABOUT:
+                    del self._known[other]
+            self._known[number] = Known(rate, rows)
 
-    def _choose(self) -> None:
-        """The next number: one that is not known, or is to be tried, or the best."""
-        unknown = [n for n in range(self.most, 0, -1) if n not in self._rates]
-        if unknown:
-            self.limit = unknown[0]
-            return
-        best = 1
-        for number in range(2, self.most + 1):
-            if self._rates[number] >= WORTH * self._rates[best]:
+    def _choose(self, most: int) -> int:
+        """The next number: the best that is known, or one that is to be tried."""
+        numbers = _numbers(most)
+        best = 0
+        for number in reversed(numbers):
+            known = self._known.get(number)
+            if known and (not best or known.rate >= WORTH * self._known[best].rate):
                 best = number
+        self._best = best
+        larger = [it for it in numbers if it > best and it not in self._known]
+        if larger:
+            return larger[0]
         self._stretches += 1
         turn, pause = divmod(self._stretches, TRY_EVERY)
-        others = [n for n in range(1, self.most + 1) if n != best]
-        self.limit = best if pause else others[turn % len(others)]
+        others = [number for number in numbers if number != best]
+        return best if pause else others[turn % len(others)]
+
+
+def _numbers(most: int) -> list[int]:
+    """The numbers that are compared: the largest, half of it, and so on to one."""
+    numbers = [most]
+    while numbers[-1] > 1:
+        numbers.append(numbers[-1] // 2)
+    return numbers

@@ -33,6 +33,10 @@ ADAPTER = f"{__package__}.savedmodel"
 # constant weights they take two thirds of the time.
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
+# By default all sessions share one pool of threads for what is within an op, as many
+# as the first session asked for (``common_runtime/local_device.cc``).
+POOL_EACH = "TF_OVERRIDE_GLOBAL_THREADPOOL"
+
 # Objects that are made more than given up before the garbage collector looks at them.
 # A thousand requests that wait are 30,000, of which none is garbage; with Python's 700
 # it looked at them so often that each request took a fifth longer. As many dead ones
@@ -58,6 +62,7 @@ def load_quietly(
 def _import_tensorflow() -> None:
     """Import it, in silence unless somebody wants to hear it."""
     os.environ.setdefault(ONEDNN, "1")
+    os.environ.setdefault(POOL_EACH, "1")
     with without_keras():
         if SWITCH in os.environ:
             importlib.import_module(ADAPTER)

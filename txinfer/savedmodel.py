@@ -19,20 +19,31 @@ from zope.interface import implementer
 
 from . import layout
 from .failures import as_failure, reason
-from .frozen import from_checkpoint, from_session
+from .frozen import MOST_OPTIMIZED, from_checkpoint, from_session
 from .functions import Entry, load_entries
 from .interfaces import IModel
 from .memory import give_back
 from .original import open_original
+from .processors import processors
 from .session import Opened, forget_constants, session_config
 from .tensors import Array, Tensors
-from .tune import DEFAULT_SESSION, Choice, SessionPolicy, Tuner
+from .tune import (
+    DEFAULT_SESSION,
+    ONE_THREAD_SECONDS,
+    Choice,
+    Runner,
+    SessionPolicy,
+    Tuner,
+    suffices,
+)
 
 log = Logger()
 
-#: The ways to run ops: see :meth:`txinfer.session.Opened.runner`.
+#: The ways to run ops: see :meth:`txinfer.session.Opened.runner`. In the last each op
+#: runs in that thread alone, too.
 IN_POOL = "TensorFlow's threads"
 IN_CALLER = "the calling thread"
+IN_ONE = "one thread"
 
 # Signatures named in a line of the log.
 MOST_NAMED = 5
@@ -140,8 +151,15 @@ def load_in_session(
 def tuned(
     opened: Opened, policy: SessionPolicy, tuner: Tuner
 ) -> tuple[SavedModel, str]:
-    """The model of a session, each signature as it runs best, and how in words."""
-    choices = _choose(opened, policy, tuner)
+    """The model of a session, each signature as it runs best, and how in words.
+
+    The session is closed if another of the same graph is better.
+    """
+    choices: Mapping[str, Choice] = _choose(opened, policy, tuner)
+    single = in_one_thread(opened, choices, policy)
+    if single is not None:
+        opened.close()
+        opened, choices = single
     forget_constants(opened.session.graph)
     entries = {
         name: Entry(ends.signature, choices[name].run, ends.stateful)
@@ -246,6 +264,59 @@ def _choose(opened: Opened, policy: SessionPolicy, tuner: Tuner) -> dict[str, Ch
             ways[IN_CALLER] = partial(opened.runner, name, True)
         choices[name] = tuner.choose(ends.signature, ways)
     return choices
+
+
+def in_one_thread(
+    opened: Opened, choices: Mapping[str, Choice], policy: SessionPolicy
+) -> tuple[Opened, dict[str, Choice]] | None:
+    """A session whose ops have no threads, and how signatures run in it.
+
+    None if they are better with threads, or that is given, or is not quickly found
+    out. It is if nothing is to be given to the session but the graph.
+    """
+    tuner = Tuner(policy.clock, ONE_THREAD_SECONDS)
+    given = policy.intra_threads or policy.inter_threads or processors() == 1
+    made = sum(choice.made for choice in choices.values())
+    many = len(choices) > MOST_OPTIMIZED
+    if given or many or not opened.is_bare or not tuner.has_time_for(made):
+        return None
+    single = opened.again(session_config(attrs.evolve(policy, intra_threads=1)))
+    try:
+        found = _in_one_thread(single, choices, tuner)
+    except BaseException:
+        single.close()
+        raise
+    if found is None:
+        single.close()
+        return None
+    return single, found
+
+
+def _in_one_thread(
+    single: Opened, choices: Mapping[str, Choice], tuner: Tuner
+) -> dict[str, Choice] | None:
+    """How signatures run without threads, if the first that can be measured may."""
+    runners: dict[str, Runner] = {}
+    for name, ends in single.ends.items():
+        if ends.stateful is not None:
+            continue
+        runners[name] = single.runner(name, True)
+        other = choices[name]
+        times = tuner.times([other.run, runners[name]], ends.signature)
+        if not times:
+            continue
+        if not suffices(times):
+            return None
+        seconds = dict(zip([other.name, IN_ONE], times[0], strict=True))
+        return {
+            it: Choice(
+                IN_ONE,
+                runners[it] if it in runners else single.runner(it, True),
+                seconds if it == name else {},
+            )
+            for it in single.ends
+        }
+    return None
 
 
 def _told(opened: Opened, choices: Mapping[str, Choice]) -> str:

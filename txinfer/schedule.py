@@ -20,6 +20,8 @@ class Schedule:
         policy: how calls are gathered.
         clock: for lingering and deadlines.
         wake: called when a batch that lingered is to go.
+        has_room: whether another run of a method may start now. While none of the
+            method whose turn it is may, nobody else's does: the turns are fair.
 
     ``waiting`` is what waits, ``again`` what is to run again; ``late`` are calls
     found when their turn came whose deadline has passed, or will have before their
@@ -27,7 +29,11 @@ class Schedule:
     """
 
     def __init__(
-        self, policy: BatchPolicy, clock: IReactorTime, wake: Callable[[], object]
+        self,
+        policy: BatchPolicy,
+        clock: IReactorTime,
+        wake: Callable[[], object],
+        has_room: Callable[[IRunnable], bool],
     ) -> None:
         self.waiting = Waiting()
         self.again = Again(self.waiting.remove)
@@ -35,6 +41,7 @@ class Schedule:
         self._policy = policy
         self._clock = clock
         self._wake = wake
+        self._has_room = has_room
         self._linger: IDelayedCall | None = None
 
     def __bool__(self) -> bool:
@@ -82,6 +89,8 @@ class Schedule:
         """Take out what runs next of what waits, if it is time."""
         while self.waiting:
             lead = self.waiting.lead()
+            if not self._has_room(lead.group.method):
+                return None
             if self._policy.linger and self._should_linger(lead, now):
                 return None
             batch = self._pick(lead, now)

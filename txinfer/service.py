@@ -34,6 +34,7 @@ from .operations import FIGURES, Operations
 from .paths import STATIC_SEGMENT, Paths
 from .places import MODEL_SIZE
 from .policy import BatchPolicy, bounded
+from .processors import runs_at_once
 from .protocols.addressed import add_routes
 from .protocols.native import Dialect
 from .proxies import Proxies
@@ -83,7 +84,9 @@ class InferenceService(Service, Calls):
             for none. Static files are for everybody.
         proxies: addresses and ranges of proxies, or ``unix`` for whoever connects
             to a UNIX socket, that say in ``X-Forwarded-For`` who asks.
-        threads: how many runs may be under way at once.
+        threads: how many runs may be under way at once; 0 for one for each
+            processor, up to 8. With more than one it is measured whether runs of a
+            method at once get through more.
         model_size: the most bytes of an archive, and of a model that is fetched.
         pad_batches: sizes, in rows, to which batches are filled up with rows that
             are thrown away, for devices that compile for each shape; no batch is
@@ -118,7 +121,7 @@ class InferenceService(Service, Calls):
         clients: ClientLimits = DEFAULT_CLIENTS,
         api_keys: ApiKeys | None = None,
         proxies: Iterable[str] = (),
-        threads: int = 1,
+        threads: int = 0,
         poll_seconds: float = POLL_SECONDS,
         model_size: int = MODEL_SIZE,
         pad_batches: Sequence[int] = (),
@@ -161,7 +164,7 @@ class InferenceService(Service, Calls):
         session = session or SessionPolicy(clock=reactor.seconds)
         self._load_folder = load_folder or partial(load_saved_model, policy=session)
         self._reactor = reactor
-        self._threads = threads
+        self._threads = threads or runs_at_once()
         self._life: Life | None = None
 
     # Calls

@@ -50,7 +50,7 @@ class Opened:
 
     ``unset`` are variables that signatures read and that have no value;
     ``how`` says in words what became of the variables, of which ``frozen`` are
-    constants.
+    constants; ``is_bare`` is whether the session holds nothing but its graph.
     """
 
     session: Any
@@ -61,6 +61,14 @@ class Opened:
     unset: Sequence[str]
     how: str
     frozen: int = 0
+    is_bare: bool = False
+
+    def again(self, config: Any) -> Opened:
+        """Another session of the same graph. Only if ``is_bare``."""
+        # What a callable runs is kept once.
+        config.experimental.disable_output_partition_graphs = True
+        session = v1.Session(graph=self.session.graph, config=config)
+        return attrs.evolve(self, session=session)
 
     def runner(self, name: str, in_callers_thread: bool) -> Runner:
         """What runs a signature.

@@ -1,5 +1,7 @@
 """The session slots: what runs in them, for how long, and which are lost.
 
+How many of them a method may have at once is learned (:mod:`.overlap`).
+
 A kernel that never returns cannot be stopped, only left alone: its slot is lost,
 a spare thread takes its place, and both are undone if it comes back after all.
 """
@@ -16,7 +18,6 @@ from twisted.python.failure import Failure
 
 from .calls import Batch, work_of
 from .interfaces import IRunnable, IThreads
-from .overlap import Overlap
 from .tensors import Tensors
 from .wheel import Wheel
 
@@ -33,7 +34,7 @@ Result = list[Tensors] | Failure
 
 
 class Slots:
-    """Runs batches, as many at once as there are threads and as it pays.
+    """Runs batches, as many at once as there are threads, and of each method as pays.
 
     Args:
         threads: where runs block.
@@ -44,7 +45,8 @@ class Slots:
         lost: called when a slot was lost.
 
     ``rows`` and ``size`` (bytes) count what runs; ``longest`` is what the longest
-    run took lately, in seconds; ``limit`` is how many runs may be under way.
+    run took lately, in seconds; ``limit`` is how many runs may be under way now, if all
+    are of the method whose run came back last.
     """
 
     log = Logger()
@@ -69,9 +71,8 @@ class Slots:
         self._lost: dict[Batch, None] = {}
         self._spares = 0
         self._given_up = False
-        self._overlap = Overlap(threads.size)
         self._watch: Wheel[Batch] = Wheel(clock, self._lose, WATCH_GRAIN)
-        self.limit = threads.size
+        self._left = self.limit = threads.size
 
     def __len__(self) -> int:
         """How many runs are under way, in lost slots too."""
@@ -94,8 +95,13 @@ class Slots:
 
     @property
     def free(self) -> bool:
-        """Whether another run may start now."""
-        return len(self._running) < self.limit
+        """Whether another run may start now, of some method."""
+        return len(self._running) < self._left
+
+    def has_room(self, method: IRunnable) -> bool:
+        """Whether another run of a method may start now."""
+        overlap = method.cost.overlap
+        return overlap.running < overlap.limit and len(self._running) < self._left
 
     def start(self, batch: Batch) -> None:
         """Run a batch."""
@@ -103,27 +109,24 @@ class Slots:
         self.rows += batch.rows
         self.size += batch.size
         batch.left = now = self._clock.seconds()
+        batch.method.cost.overlap.started(now)
         batch.slot = self._watch.add(batch, now + self._stuck_seconds)
         done: Any = partial(self._back, batch)
         self._threads.call(done, *work_of(batch))
 
-    def learn(self, batch: Batch, seconds: float, backlog: bool) -> None:
-        """Take note of what a run that gave outputs took.
-
-        Args:
-            batch: what ran.
-            seconds: how long.
-            backlog: whether calls wait for the slot.
-        """
+    def learn(self, batch: Batch, seconds: float) -> None:
+        """Take note that a run gave outputs, and of the seconds that it took."""
         self.longest = max(seconds, self.longest * FORGET)
-        now = self._clock.seconds()
-        batch.method.cost.learn(batch.rows, seconds, now)
-        self._overlap.landed(batch.rows, now, backlog)
-        self._set_limit()
+        cost = batch.method.cost
+        cost.learn(batch.rows, seconds, self._clock.seconds())
+        if self._left:
+            is_short = seconds <= len(batch.pieces) * cost.company.call_seconds
+            cost.overlap.learn(batch.rows, is_short, self._left)
+            self.limit = int(min(cost.overlap.limit, self._left))
 
     def wait(self) -> float:
         """Seconds until a slot is expected to be free."""
-        if self.free or not self._running:
+        if len(self._running) < self.limit or not self._running:
             return 0.0
         now = self._clock.seconds()
         return max(min(_ends(batch) for batch in self._running) - now, 0.0)
@@ -146,7 +149,7 @@ class Slots:
         self._lost |= self._running
         self._running.clear()
         self._watch.stop()
-        self._set_limit()
+        self._count()
 
     def stop(self) -> None:
         """Watch no longer; nothing may be running that is not lost."""
@@ -158,13 +161,18 @@ class Slots:
         if batch in self._lost:
             self._find(batch, seconds)
         else:
-            del self._running[batch]
+            self._end(batch)
             batch.slot.discard(batch)
         self._on_landed(batch, result, seconds)
 
+    def _end(self, batch: Batch) -> None:
+        """A run does not count any longer."""
+        del self._running[batch]
+        batch.method.cost.overlap.ended(self._clock.seconds())
+
     def _lose(self, batch: Batch) -> None:
         """A run takes too long: others run in the place of its slot, if possible."""
-        del self._running[batch]
+        self._end(batch)
         self._lost[batch] = None
         self.log.critical(
             "A run of {name} hangs: not back after {seconds:g} s, its slot is lost",
@@ -174,7 +182,7 @@ class Slots:
         if self._spares < SPARES:
             self._spares += 1
             self._threads.grow()
-        self._set_limit()
+        self._count()
         self._on_lost()
 
     def _find(self, batch: Batch, seconds: float) -> None:
@@ -188,11 +196,13 @@ class Slots:
         if self._spares > len(self._lost):
             self._spares -= 1
             self._threads.shrink()
-        self._set_limit()
+        self._count()
 
-    def _set_limit(self) -> None:
-        left = 0 if self._given_up else self._threads.size - len(self._lost)
-        self.limit = min(self._overlap.limit, left)
+    def _count(self) -> None:
+        """Count the slots that are left."""
+        given_up = self._given_up
+        self._left = 0 if given_up else self._threads.size - len(self._lost)
+        self.limit = min(self.limit, self._left) or self._left
 
 
 def _ends(batch: Batch) -> float:

@@ -62,12 +62,19 @@ class Options(ModelOptions):
             "Sizes to which batches are filled up, as 1,2,4,8: the largest is the "
             "largest batch.",
         ],
-        ["session_threads", None, "1", "Most runs at once."],
+        [
+            "session_threads",
+            None,
+            "0",
+            "Most runs at once, as far as they are measured to get through more; 0 is "
+            "one for each processor, up to 8.",
+        ],
         [
             "intra_threads",
             None,
             "0",
-            "Threads of TensorFlow within an op; 0 is one for each processor.",
+            "Threads of TensorFlow within an op, for each model; with 0 it is measured "
+            "whether one for each processor or a single one is better.",
         ],
         [
             "inter_threads",
@@ -181,7 +188,7 @@ class Options(ModelOptions):
         self._convert("admin_port", optvalues.endpoint)
         self._convert("batch_size", optvalues.positive)
         self._convert("pad_batches", optvalues.sizes)
-        self._convert("session_threads", optvalues.positive)
+        self._convert("session_threads", optvalues.natural)
         self._convert("intra_threads", optvalues.natural)
         self._convert("inter_threads", optvalues.natural)
         self["queue"] = self._limits(QueueLimits)

@@ -15,6 +15,7 @@ import numpy as np
 from attrs.validators import ge
 
 from .madeup import made_up
+from .pools import ThreadPool, call_in
 from .tensors import Array, Signature
 
 #: Gives seconds.
@@ -39,6 +40,14 @@ IN_A_ROW = 3
 
 # Rows of the runs that are compared: one call alone, and a batch.
 SIZES = (1, 8)
+
+# A model whose ops share no work among threads may be run on all processors at once,
+# and they do not wait for each other between ops. That is worth it if a row alone, and
+# eight, do not take longer than so many times.
+ONE_THREAD = (1.1, 2.0)
+
+# What finding that out is worth, in seconds; it takes another session.
+ONE_THREAD_SECONDS = 2.0
 
 # How much shorter runs must be to depart from what is the default.
 GAIN = 0.95
@@ -73,12 +82,17 @@ class Choice:
     """The best of several ways to run a signature, by its ``name``.
 
     ``seconds`` are those of a run of one row, for each way that was tried; it is
-    empty if none was.
+    empty if none was. ``made`` is how many seconds it took to make one.
     """
 
     name: str
     run: Runner
     seconds: Mapping[str, float]
+    made: float = 0.0
+
+
+#: A runner, and the threads to call it in.
+Way = tuple[ThreadPool, Runner]
 
 
 class Tuner:
@@ -126,27 +140,45 @@ class Tuner:
         times = []
         if self.has_time_for((made - began) * (len(names) - 1)):
             runners |= {name: ways[name]() for name in names[1:]}
-            end = made + self._left
-            times = self._times(list(runners.values()), signature, end)
-        self._left -= self._clock() - made
+            self.spend(self._clock() - made)
+            times = self.times(list(runners.values()), signature)
         best = _best(times)
         alone = dict(zip(names, times[0], strict=True)) if times else {}
-        return Choice(names[best], runners[names[best]], alone)
+        return Choice(names[best], runners[names[best]], alone, made - began)
 
-    def _times(
-        self, runners: Sequence[Runner], signature: Signature, end: float
+    def times(
+        self, runners: Sequence[Runner], signature: Signature
     ) -> list[list[float]]:
-        """For each size of a run the seconds that each runner takes."""
+        """Compare ways to run a signature, whose runs change nothing. Blocks.
+
+        Returns:
+            For each of ``SIZES``, as far as there was time for it, the seconds that
+            a run of so many rows takes by each; nothing if no rows that can be made
+            up are accepted.
+        """
+        began = self.now()
+        # Kernels keep what they prepared for a thread, and another way's is not fit.
+        pools = [ThreadPool(1, "txinfer-tune") for _ in runners]
+        try:
+            return self._first(list(zip(pools, runners, strict=True)), signature)
+        finally:
+            for pool in pools:
+                pool.stop()
+            self.spend(self.now() - began)
+
+    def _first(self, ways: Sequence[Way], signature: Signature) -> list[list[float]]:
+        """Compare ways by the first rows that all accept."""
+        end = self.now() + self._left
         for rows in _made_up(signature, max(SIZES)):
             try:
-                return self._compare(runners, rows, end)
+                return self._compare(ways, rows, end)
             except Exception:
                 # The model may refuse what is made up.
                 continue
         return []
 
     def _compare(
-        self, runners: Sequence[Runner], rows: Sequence[Array], end: float
+        self, ways: Sequence[Way], rows: Sequence[Array], end: float
     ) -> list[list[float]]:
         assert self._clock is not None
         found: list[list[float]] = []
@@ -157,28 +189,28 @@ class Tuner:
                 break
             fed = [array[:size] for array in rows]
             # The first run of a size prepares memory, or more.
-            self._round(runners, fed, 1)
+            self._round(ways, fed, 1)
             slow = self._clock() + SLOW
-            rounds = [self._round(runners, fed, 1)]
+            rounds = [self._round(ways, fed, 1)]
             while len(rounds) <= ROUNDS and self._clock() < slow:
-                rounds.append(self._round(runners, fed, IN_A_ROW))
+                rounds.append(self._round(ways, fed, IN_A_ROW))
             found.append([min(times) for times in zip(*rounds, strict=True)])
         return found
 
     def _round(
-        self, runners: Sequence[Runner], fed: Sequence[Array], runs: int
+        self, ways: Sequence[Way], fed: Sequence[Array], runs: int
     ) -> list[float]:
         """The seconds of the shortest of some runs in a row by each."""
-        return [min(self._times_of(run, fed, runs)) for run in runners]
+        return [call_in(pool, self._shortest, run, fed, runs) for pool, run in ways]
 
-    def _times_of(
-        self, run: Runner, fed: Sequence[Array], runs: int
-    ) -> Iterator[float]:
+    def _shortest(self, run: Runner, fed: Sequence[Array], runs: int) -> float:
         assert self._clock is not None
+        times = []
         for _ in range(runs):
             began = self._clock()
             run(*fed)
-            yield self._clock() - began
+            times.append(self._clock() - began)
+        return min(times)
 
 
 def _made_up(signature: Signature, rows: int) -> Iterator[list[Array]]:
@@ -202,3 +234,13 @@ def _best(times: Sequence[Sequence[float]]) -> int:
     ]
     best = min(range(len(means)), key=means.__getitem__)
     return best if means[best] < GAIN * means[0] else 0
+
+
+def suffices(times: Sequence[Sequence[float]]) -> bool:
+    """Whether a model may as well be run without threads within its ops.
+
+    Args:
+        times: for each of ``SIZES`` the seconds of a run with and without them.
+    """
+    pairs = zip(times, ONE_THREAD, strict=False)
+    return bool(times) and all(one <= most * many for (many, one), most in pairs)
