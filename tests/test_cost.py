@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txinfer.cost import KNOWN, STALE, TRY_AFTER, Cost, Point
+from txinfer.cost import FEW, KNOWN, STALE, TRY_AFTER, Cost, Point
 
 # Rows a second in runs of 1, 2, 4, ... rows: MobileNetV2 on a CPU, and a small network.
 PEAKED = [53, 80, 105, 130, 118, 97, 77]
@@ -101,6 +101,23 @@ def test_nothing_is_held_back_while_nothing_is_known() -> None:
     cost = Cost()
     cost.learn(1, 0.001, 0.0)
     assert cost.best(64, 64) == 64
+
+
+@pytest.mark.parametrize(("gain", "first"), [(8, 64), (3, 64), (2, 8), (1.01, 1)])
+def test_a_size_to_begin_with_is_expected(gain: float, first: int) -> None:
+    cost = Cost()
+    cost.expect(0.001, FEW * 0.001 / gain)
+    assert cost.best(64, 64) == first
+    assert cost.best(1, 64) == 1
+
+
+@pytest.mark.parametrize("rates", [PEAKED, RISING])
+@pytest.mark.parametrize("gain", [8, 2, 1])
+def test_what_was_expected_is_corrected(rates: list[int], gain: float) -> None:
+    cost = Cost()
+    cost.expect(0.001, FEW * 0.001 / gain)
+    serve(cost, rates, 64, 2000)
+    assert most_common(serve(cost, rates, 64, 300)) == 1 << rates.index(max(rates))
 
 
 @pytest.mark.parametrize("waiting", range(1, 9))

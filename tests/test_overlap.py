@@ -110,6 +110,12 @@ def test_runs_that_are_over_before_their_calls_are_read_are_one_at_a_time() -> N
     assert bench.overlap.limit == 2
 
 
+def test_runs_that_may_not_overlap_never_do() -> None:
+    bench = Bench({1: 1000, 2: 2000})
+    bench.overlap.forbid()
+    assert set(bench.serve(4000)) == {1}
+
+
 def test_one_slot_is_one_slot() -> None:
     bench = Bench({1: 1000})
     bench.serve(100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.memory import AFFINE, MemoryModel, affine, spec
 from tests.pool import SteppedThreads
 from tests.test_tfwarmup import predict, record
 from txinfer.collector import Collector
+from txinfer.cost import FEW
 from txinfer.errors import InputRefused, InvalidModel, ModelFailed
 from txinfer.loader import Loader
 from txinfer.models import Servable, State
@@ -42,13 +44,19 @@ class Bench:
     """One version, with files of its own if a folder is given."""
 
     def __init__(
-        self, model: MemoryModel, folder: Path | None = None, pads: tuple[int, ...] = ()
+        self,
+        model: MemoryModel,
+        folder: Path | None = None,
+        pads: tuple[int, ...] = (),
+        clock: Clock | None = None,
+        max_rows: int = 32,
     ) -> None:
         self.model = model
         self.threads = SteppedThreads()
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.told = Told()
-        collector = Collector(SteppedThreads(), self.clock, BatchPolicy())
+        policy = BatchPolicy(max_rows)
+        collector = Collector(SteppedThreads(), self.clock, policy)
         self.loader = Loader(self.threads, collector, self.clock, self.told, pads)
         place = None if folder is None else str(folder)
         self.found = Found("m/3", None, lambda: model, folder=lambda: place)
@@ -106,7 +114,9 @@ def add(tensors: Tensors) -> Tensors:
 def test_each_method_is_called_with_what_can_be_made_up() -> None:
     model = MemoryModel({"f": AFFINE, "g": AFFINE})
     bench = Bench(model)
-    assert once(bench.warmed_up()) == [("f", [0]), ("g", [0])]
+    assert once(bench.warmed_up()) == [
+        (name, [0] * rows) for name in "fg" for rows in (1, FEW, 1, FEW)
+    ]
     assert bench.servable.state is State.AVAILABLE
     assert bench.told.warmed_up == [True]
 
@@ -189,7 +199,7 @@ def test_calls_that_come_with_a_model_are_made_instead(tmp_path: Path) -> None:
     assert once(Bench(model, folder).warmed_up()) == [
         ("f", [5, 6]),
         ("serving_default", [7]),
-        ("g", [0]),
+        *[("g", [0] * rows) for rows in (1, FEW, 1, FEW)],
     ]
 
 
@@ -317,7 +327,59 @@ def test_a_file_of_tensorflow_serving_that_does_not_fit_is_told(
 def test_calls_of_signatures_that_cannot_be_served_are_left_out(tmp_path: Path) -> None:
     model = MemoryModel(refused={"sparse": "input 'x' is no plain tensor"})
     folder = given(tmp_path, {"method": "sparse", "inputs": {"x": [1]}})
-    assert once(Bench(model, folder).warmed_up()) == [("serving_default", [0])]
+    calls = once(Bench(model, folder).warmed_up())
+    assert {name for name, _ in calls} == {"serving_default"}
+
+
+# What several rows take
+
+
+class Slow(MemoryModel):
+    """Takes its time, on a clock of its own."""
+
+    def __init__(self, clock: Clock, seconds: Callable[[int], float]) -> None:
+        super().__init__()
+        self.clock = clock
+        self.seconds = seconds
+        self.rows: list[int] = []
+
+    def run(self, name: str, tensors: Tensors) -> Tensors:
+        rows = len(tensors["x"])
+        self.rows.append(rows)
+        self.clock.advance(self.seconds(rows))
+        return super().run(name, tensors)
+
+
+def learned(seconds: Callable[[int], float], max_rows: int = 32) -> Slow:
+    """A model that was warmed up, and has run for as many as wait, which are many."""
+    clock = Clock()
+    model = Slow(clock, seconds)
+    bench = Bench(model, clock=clock, max_rows=max_rows)
+    assert result(bench.load()) is None
+    method: Any = bench.servable.method("serving_default")
+    cost = method.cost
+    model.rows.clear()
+    for _ in range(20):
+        rows = min(cost.best(1000, max_rows), max_rows)
+        model.rows.append(rows)
+        cost.learn(rows, seconds(rows), clock.seconds())
+    return model
+
+
+def test_runs_begin_as_large_as_it_may_pay() -> None:
+    assert learned(lambda rows: 0.005 + 0.0001 * rows).rows[0] == 32
+    assert learned(lambda rows: 0.005 + 0.004 * rows).rows[0] == 8
+    assert learned(lambda rows: 0.005 * rows).rows[0] == 1
+
+
+def test_they_grow_from_there_if_it_pays() -> None:
+    assert max(learned(lambda rows: 0.010 + 0.005 * rows).rows) == 16
+    assert max(learned(lambda rows: 0.005 * rows).rows) == 2
+
+
+def test_what_takes_too_long_or_is_not_to_be_is_not_found_out() -> None:
+    assert learned(lambda rows: 0.1 * rows).rows[0] == 32
+    assert learned(lambda rows: 0.005 * rows, max_rows=4).rows[0] == 4
 
 
 # Filling up

@@ -51,6 +51,12 @@ KEPT = 1.03
 # through less than this share of what is best: it only gets worse from there.
 HOPELESS = 0.8
 
+# Made-up rows that are run together as a model is loaded, and how many times as many
+# of them a second have to be got through as one by one, or the largest size is not the
+# first that is tried: its runs would take memory for nothing.
+FEW = 8
+GROWS = 3.0
+
 # A neighbour of the chosen size, in turn the larger and the smaller one, is tried once
 # in so many runs for each that is known of it, and at least once in so many: what is
 # known may have been noise, or may change.
@@ -122,6 +128,7 @@ class Cost:
         self.company = Company()
         self.overlap = Overlap()
         self._sizes = [Size()]
+        self._first: int | None = None
         self._chosen = 0
         self._count = 0
         self._upwards = True
@@ -135,6 +142,19 @@ class Cost:
             self._size(_size_of(rows)).learn(rows, seconds, self.runs)
             known = [s.rows / s.seconds for s in self._sizes if s.runs]
             self.row_seconds = 1 / max(known)
+
+    def expect(self, one: float, few: float) -> None:
+        """Decide with which size to begin, by runs of made-up rows.
+
+        Args:
+            one: the seconds of a run of one of them.
+            few: those of a run of ``FEW``.
+        """
+        gain = FEW * one / few if few > 0 else GROWS
+        if gain >= GROWS:
+            self._first = None
+        else:
+            self._first = _size_of(FEW) if AS_GOOD * gain > 1 else 0
 
     def best(self, rows: int, max_rows: int) -> int:
         """How large a run should be at most while so many rows wait.
@@ -209,7 +229,11 @@ class Cost:
         """The smallest size that is as good as the best of those up to one."""
         rates = [size.rate for size in self._sizes[: top + 1]]
         below = next((rate for rate in reversed(rates[:-1]) if rate), 0.0)
-        if not rates[top] and below >= HOPELESS * max(rates):
+        first = self._first
+        if first is not None and first < top:
+            if not rates[first]:
+                return first
+        elif not rates[top] and below >= HOPELESS * max(rates):
             return top
         if self._chosen <= top:
             rates[self._chosen] *= KEPT

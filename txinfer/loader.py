@@ -76,7 +76,13 @@ class Loader:
             began = self._clock.seconds()
             failed = True
             warming = Warming(
-                servable, found, self._pads, self._threads, self._clock, self._observer
+                servable,
+                found,
+                self._pads,
+                self._threads,
+                self._clock,
+                self._observer,
+                self._collector.policy.max_rows,
             )
             try:
                 tell = partial(self._tell, found, began, warming)

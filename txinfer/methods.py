@@ -49,6 +49,9 @@ class Method:
         self.sample = sample
         self.stateful = model.stateful.get(name)
         self.cost = Cost()
+        if self.stateful is not None:
+            # What two runs at once would write, nobody knows.
+            self.cost.overlap.forbid()
         self._model = model
         self._collector = collector
         self._closed = False

@@ -62,6 +62,7 @@ class Overlap:
     """
 
     running: int = attrs.field(default=0, init=False)
+    _fixed: bool = attrs.field(default=False, init=False)
     limit: float = attrs.field(default=inf, init=False)
     _known: dict[int, Known] = attrs.field(factory=dict, init=False)
     _began: float = attrs.field(default=0.0, init=False)
@@ -71,6 +72,11 @@ class Overlap:
     _stretches: int = attrs.field(default=0, init=False)
     _best: int = attrs.field(default=0, init=False)
     _short: float = attrs.field(default=0.0, init=False)
+
+    def forbid(self) -> None:
+        """Let there be one run at a time, for good."""
+        self.limit = 1
+        self._fixed = True
 
     def started(self, now: float) -> None:
         """A run begins."""
@@ -92,7 +98,7 @@ class Overlap:
             is_short: whether it took no longer than its calls take the reactor.
             most: the largest number that there may be.
         """
-        if most == 1:
+        if most == 1 or self._fixed:
             return
         self._short += SHORT_WEIGHT * (is_short - self._short)
         if self._short > 0.5:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from . import layout
+from .cost import FEW
 from .interfaces import IModel, IThreads
 from .methods import Method
 from .models import Servable, State
 from .observe import IObserver
 from .sources import Found
+from .tensors import Tensors
 from .warmup import TrialCall, WarmUpFailed, plan
 
 # Each call is made so often: what a kernel learns in its first run the second uses.
 TIMES = 2
+
+# What several rows at once take is found out if so many alone take no more seconds.
+WORTH = 0.5
 
 
 class Warming:
@@ -31,6 +37,7 @@ class Warming:
         threads: where to run it; not where those of others run.
         clock: for the time that it takes.
         observer: is told of it.
+        max_rows: the most rows that there may be in a run.
     """
 
     log = Logger()
@@ -43,8 +50,10 @@ class Warming:
         threads: IThreads,
         clock: IReactorTime,
         observer: IObserver,
+        max_rows: int,
     ) -> None:
         self.text = ""
+        self._max_rows = max_rows
         self._servable = servable
         self._found = found
         self._sizes = sizes
@@ -85,11 +94,45 @@ class Warming:
     async def _try(self, call: TrialCall, method: Method) -> None:
         """Run a call where no slot of the session is taken by it."""
         try:
-            for _ in range(TIMES):
-                await self._threads.run(method.run, call.tensors)
+            one = await self._run(method, call.tensors)
+            if not call.given and not self._sizes and method.direct is None:
+                await self._learn(method, call.tensors, one)
         except Exception as error:
             cause = error.__cause__ or error
             why = f"{call.text}: {' '.join(str(cause).split()):.300}"
             if call.given:
                 raise WarmUpFailed(why) from error
             self.log.warn("The warm-up is not complete: {why}", why=why)
+
+    async def _learn(self, method: Method, row: Tensors, one: float) -> None:
+        """Find out what several rows at once take, if that is soon done.
+
+        Args:
+            method: the method.
+            row: one row for it.
+            one: the seconds that it takes alone.
+        """
+        if self._max_rows >= FEW and FEW * one <= WORTH:
+            rows = {name: np.repeat(array, FEW, axis=0) for name, array in row.items()}
+            few = await self._run(method, rows)
+            # Another process may have held up a run; it is less likely in turns.
+            one = min(one, await self._run(method, row))
+            few = min(few, await self._run(method, rows))
+            method.cost.expect(one, few)
+
+    async def _run(self, method: Method, tensors: Tensors) -> float:
+        """Run a call some times.
+
+        Returns:
+            The seconds that the quickest took.
+        """
+        seconds = self._clock.seconds
+        run = self._threads.run
+        return min([await run(_timed, seconds, method, tensors) for _ in range(TIMES)])
+
+
+def _timed(seconds: Callable[[], float], method: Method, tensors: Tensors) -> float:
+    """The seconds that a run takes; blocks."""
+    began = seconds()
+    method.run(tensors)
+    return seconds() - began
