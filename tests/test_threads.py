@@ -128,3 +128,27 @@ class ModelThreadsTests(TestCase):
         threads.grow()
         threads.shrink()
         self.assertIs(await threads.run(threading.current_thread), first)
+
+    async def test_threads_that_are_not_to_last_end_with_their_work(self) -> None:
+        threads = ModelThreads(reactor, 1, lasting=False)
+        threads.start()
+        self.addCleanup(threads.stop)
+        first = await threads.run(threading.current_thread)
+        first.join(PATIENCE)
+        self.assertFalse(first.is_alive())
+        calls = [threads.run(threading.current_thread) for _ in range(3)]
+        idents = set(await gatherResults(calls))
+        self.assertEqual(len(idents), 1, "while there is more to do it goes on")
+        self.assertNotIn(first, idents)
+
+    async def test_the_thread_that_was_idle_last_is_next(self) -> None:
+        threads = self.make(3)
+        together = threading.Barrier(3)
+
+        def meet() -> int:
+            together.wait(PATIENCE)
+            return threading.get_ident()
+
+        await gatherResults([threads.run(meet) for _ in range(3)])
+        later = {await threads.run(threading.get_ident) for _ in range(20)}
+        self.assertEqual(len(later), 1)

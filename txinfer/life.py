@@ -73,7 +73,7 @@ class Life:
         self._drain_seconds = policy.runs.drain_seconds
         self._limit: IDelayedCall | None = None
         self._threads = ModelThreads(reactor, threads)
-        self._loaders = ModelThreads(reactor, LOADERS)
+        self._loaders = ModelThreads(reactor, LOADERS, lasting=False)
         self._fetcher = (
             None if fetch is None else Fetcher(reactor, fetch, observer=observer)
         )

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from .collector import Collector
 from .interfaces import IThreads
+from .memory import give_back
 from .models import Servable, State
 from .observe import NOBODY, IObserver, Labels
 from .progress import told_of
@@ -88,6 +89,7 @@ class Loader:
                 tell = partial(self._tell, found, began, warming)
                 with told_of(tell, self._clock):
                     await servable.load(warming.run)
+                    await self._threads.run(give_back)
                 failed = False
             finally:
                 seconds = self._clock.seconds() - began

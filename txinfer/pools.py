@@ -40,11 +40,14 @@ class ThreadPool:
     Args:
         most: how many threads there may be.
         name: what they are called.
+        lasting: whether a thread stays when there is nothing to do. What kernels keep
+            for a thread goes with it.
     """
 
-    def __init__(self, most: int, name: str) -> None:
+    def __init__(self, most: int, name: str, lasting: bool = True) -> None:
         self._most = most
         self._name = name
+        self._lasting = lasting
         self._lock = Lock()
         self._threads: dict[Queue, Thread] = {}
         self._idle: list[Queue] = []
@@ -126,7 +129,7 @@ class ThreadPool:
         with self._lock:
             if self._waiting:
                 queue.put(self._waiting.popleft())
-            elif len(self._threads) > self._most:
+            elif len(self._threads) > self._most or not self._lasting:
                 self._end(queue)
             else:
                 self._idle.append(queue)

@@ -26,17 +26,19 @@ T = TypeVar("T")
 class ModelThreads:
     """As many as ``size`` threads, which can be started again after a stop.
 
-    Everything is for the reactor thread.
+    Everything is for the reactor thread. Threads that are not ``lasting`` end when
+    there is nothing to do.
     """
 
     _reactor: Any
     size: int = 1
+    lasting: bool = True
     _pool: ThreadPool | None = attrs.field(default=None, init=False)
     _busy: int = attrs.field(default=0, init=False)
 
     def start(self) -> None:
         """Take work; threads come to life when there is some."""
-        self._pool = ThreadPool(self.size, "txinfer")
+        self._pool = ThreadPool(self.size, "txinfer", self.lasting)
         self._busy = 0
 
     def stop(self) -> None:
