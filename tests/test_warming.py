@@ -380,6 +380,7 @@ def test_they_grow_from_there_if_it_pays() -> None:
 def test_what_takes_too_long_or_is_not_to_be_is_not_found_out() -> None:
     assert learned(lambda rows: 0.1 * rows).rows[0] == 32
     assert learned(lambda rows: 0.005 * rows, max_rows=4).rows[0] == 4
+    assert learned(lambda rows: 0.000_5 * rows).rows[0] == 32
 
 
 # Filling up

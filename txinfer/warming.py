@@ -24,6 +24,9 @@ TIMES = 2
 # What several rows at once take is found out if so many alone take no more seconds.
 WORTH = 0.5
 
+# If they take less than so many seconds, large runs take little memory.
+SHORT = 0.005
+
 
 class Warming:
     """Warms up one version.
@@ -118,7 +121,8 @@ class Warming:
             # Another process may have held up a run; it is less likely in turns.
             one = min(one, await self._run(method, row))
             few = min(few, await self._run(method, rows))
-            method.cost.expect(one, few)
+            if few >= SHORT:
+                method.cost.expect(one, few)
 
     async def _run(self, method: Method, tensors: Tensors) -> float:
         """Run a call some times.
