@@ -103,7 +103,7 @@ def test_nothing_is_held_back_while_nothing_is_known() -> None:
     assert cost.best(64, 64) == 64
 
 
-@pytest.mark.parametrize(("gain", "first"), [(8, 64), (3, 64), (2, 8), (1.01, 1)])
+@pytest.mark.parametrize(("gain", "first"), [(4, 64), (2, 64), (1.5, 4), (1.01, 1)])
 def test_a_size_to_begin_with_is_expected(gain: float, first: int) -> None:
     cost = Cost()
     cost.expect(0.001, FEW * 0.001 / gain)
@@ -112,7 +112,7 @@ def test_a_size_to_begin_with_is_expected(gain: float, first: int) -> None:
 
 
 @pytest.mark.parametrize("rates", [PEAKED, RISING])
-@pytest.mark.parametrize("gain", [8, 2, 1])
+@pytest.mark.parametrize("gain", [4, 1.5, 1])
 def test_what_was_expected_is_corrected(rates: list[int], gain: float) -> None:
     cost = Cost()
     cost.expect(0.001, FEW * 0.001 / gain)

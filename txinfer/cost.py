@@ -54,8 +54,8 @@ HOPELESS = 0.8
 # Made-up rows that are run together as a model is loaded, and how many times as many
 # of them a second have to be got through as one by one, or the largest size is not the
 # first that is tried: its runs would take memory for nothing.
-FEW = 8
-GROWS = 3.0
+FEW = 4
+GROWS = 2.0
 
 # A neighbour of the chosen size, in turn the larger and the smaller one, is tried once
 # in so many runs for each that is known of it, and at least once in so many: what is

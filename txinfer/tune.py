@@ -39,11 +39,11 @@ SLOW = 0.02
 IN_A_ROW = 3
 
 # Rows of the runs that are compared: one call alone, and a batch.
-SIZES = (1, 8)
+SIZES = (1, 4)
 
 # A model whose ops share no work among threads may be run on all processors at once,
 # and they do not wait for each other between ops. That is worth it if a row alone, and
-# eight, do not take longer than so many times.
+# four, do not take longer than so many times.
 ONE_THREAD = (1.1, 2.0)
 
 # What finding that out is worth, in seconds; it takes another session.
