@@ -1322,6 +1322,20 @@ def test_a_trace_of_a_split_call_counts_all_its_runs() -> None:
     assert (trace.runs, trace.batch_rows, trace.reruns) == (3, 2, 0)
 
 
+def test_a_run_has_as_large_a_share_as_few_may_be_under_way_at_once() -> None:
+    bench = Bench(slots=2)
+    alone, many = Work(), Work(labels=LABELS._replace(method="many"))
+    alone.cost.overlap.forbid()
+    bench.call(many, 0)
+    assert bench.collector.load().shares == (0.5,)
+    bench.call(alone, 1)
+    assert bench.collector.load().shares == (0.5, 1.0)
+    bench.call(alone, 2)
+    assert bench.collector.load().shares == (0.5, 1.0)
+    bench.finish()
+    assert [run.share for run in bench.told.runs] == [0.5, 1.0, 1.0]
+
+
 def test_the_load_tells_what_waits_and_what_runs() -> None:
     bench = Bench(max_rows=2, queue_rows=8)
     quick, slow = Work(), Work(labels=LABELS._replace(method="slow"))

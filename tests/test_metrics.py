@@ -225,6 +225,7 @@ def test_what_waits_and_runs_is_told_by_method(bench: Bench) -> None:
             other: Depth(running_rows=5),
         },
         running_since=(0.0, 1.0),
+        shares=(0.5, 0.5),
         wait=1.5,
         costs={
             NAMES._replace(version=9): [Point(1, 1, 0.5, 3), Point(4, 3.5, 0.75, 9)],
@@ -281,7 +282,7 @@ def test_saturation_is_the_busy_share_of_the_slots(bench: Bench) -> None:
     bench.clock.advance(100)
     for _ in range(BUSY_SECONDS - 1):
         bench.clock.advance(1)
-        bench.ran(seconds=0.5)
+        bench.ran(seconds=0.5, share=0.5)
     saturation = bench.value("txinfer_saturation_ratio")
     assert saturation == pytest.approx(0.5 / 2, rel=0.1)
     bench.clock.advance(BUSY_SECONDS)
@@ -290,9 +291,9 @@ def test_saturation_is_the_busy_share_of_the_slots(bench: Bench) -> None:
 
 def test_runs_under_way_saturate_too(bench: Bench) -> None:
     bench.clock.advance(1000)
-    bench.load = load(running_since=(10.0,))
+    bench.load = load(running_since=(10.0,), shares=(0.5,))
     assert bench.value("txinfer_saturation_ratio") == 0.5
-    bench.load = load(running_since=(10.0, 20.0))
+    bench.load = load(running_since=(10.0, 20.0), shares=(0.5, 0.5))
     assert bench.value("txinfer_saturation_ratio") == 1
 
 

@@ -190,9 +190,11 @@ def test_statistics_show_the_last_batches(bench: Bench) -> None:
     told.ran(Run(NAMES, 1, 1, 0.0, 0.125, failed=True, rerun=True))
     bench.status.now = load(
         running_since=(100.5,),
+        shares=(1.0,),
         depths={NAMES: Depth(queued_rows=4, queued_bytes=16, running_rows=2)},
         wait=1.25,
         costs={NAMES: [Point(4, 3.5, 0.5, 9)]},
+        at_once={NAMES: {2: 12.25, 1: 7.0}},
     )
     assert bench.get("/stats").value == {
         "now": 101,
@@ -212,6 +214,10 @@ def test_statistics_show_the_last_batches(bench: Bench) -> None:
                 **NAMES._asdict(),
                 "sizes": [
                     {"rows": 3.5, "run_ms": 500.0, "rows_per_second": 7.0, "runs": 9}
+                ],
+                "at_once": [
+                    {"runs": 1, "rows_per_second": 7.0},
+                    {"runs": 2, "rows_per_second": 12.25},
                 ],
             }
         ],

@@ -133,8 +133,9 @@ class Batch:
     """Pieces that run together: rows of calls of one key, or one whole call.
 
     ``whole`` says that it is one call that must not share its run nor be cut,
-    ``rerun`` that it failed before among others, ``left`` when its run began;
-    ``slot`` has it while it may come to be taken for lost.
+    ``rerun`` that it failed before among others, ``left`` when its run began, and
+    ``share`` how much of all that may be under way at once it is; ``slot`` has it
+    while it may come to be taken for lost.
     """
 
     method: IRunnable
@@ -144,6 +145,7 @@ class Batch:
     whole: bool = False
     rerun: bool = False
     left: float = 0.0
+    share: float = 1.0
     slot: set[Batch] = attrs.field(factory=set)
 
     @property

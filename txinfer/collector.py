@@ -165,9 +165,11 @@ class Collector:
             slots=self._slots.count,
             lost=self._slots.lost,
             running_since=tuple(batch.left for batch in self._slots),
+            shares=tuple(batch.share for batch in self._slots),
             depths=depths,
             wait=self._admission.predicted_wait(),
             costs={labels: cost.curve() for labels, cost in self._costs.items()},
+            at_once={it: cost.overlap.rates() for it, cost in self._costs.items()},
             held=self.held.amount(),
             most=Amount(self.held.max_rows, self.held.max_size),
         )
@@ -364,7 +366,9 @@ class Collector:
             trace = piece.trace
             if trace is not None:
                 trace.add_run(rows, batch.left - piece.arrived, seconds, rerun)
-        self._observer.ran(Run(labels, rows, calls, waited, seconds, failed, rerun))
+        share = batch.share
+        run = Run(labels, rows, calls, waited, seconds, failed, rerun, share)
+        self._observer.ran(run)
 
     def _is_idle(self, methods: Methods | None) -> bool:
         if self._delivery.going:

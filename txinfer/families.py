@@ -237,7 +237,7 @@ GAUGES = (
     ),
     Family(
         "txinfer_saturation_ratio",
-        "Share of the session slots that was busy in the last 15 seconds, 0 to 1.",
+        "How busy the session was in the last 15 seconds, 0 to 1.",
         (),
         readings.saturation,
     ),

@@ -6,14 +6,14 @@ Nothing here takes a lock: all of it is for the reactor thread.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from .counts import SECONDS, Histogram, MethodCounts, Window
-from .observe import Fetched, IObserver, Labels, Run, Shed
+from .observe import Fetched, IObserver, Labels, Load, Run, Shed
 from .trace import Trace
 
 # Runs that /stats shows.
@@ -100,7 +100,7 @@ class Metrics:
         (self._by_labels.get(run.labels) or self._of(run.labels)).add_run(run)
         self.recent.append((now, run))
         self.busy_seconds += run.seconds
-        self.busy.add(now, run.seconds)
+        self.busy.add(now, run.seconds * run.share)
 
     # What is rarer
 
@@ -149,18 +149,16 @@ class Metrics:
         for key in [key for key in self.versions if key[0] == model]:
             del self.versions[key]
 
-    def saturation(self, slots: int, running_since: Sequence[float]) -> float:
-        """The share of the session slots that was busy lately, from 0 to 1.
-
-        Args:
-            slots: how many there are.
-            running_since: when each run that is under way began.
-        """
+    def saturation(self, load: Load) -> float:
+        """How much of what can run at once did so lately, from 0 to 1."""
         now = self._clock.seconds()
         start = self.busy.start(now)
-        running = sum(now - max(began, start) for began in running_since)
-        whole = slots * (now - start)
-        return min((self.busy.total(now) + running) / whole, 1.0) if whole > 0 else 0.0
+        running = zip(load.running_since, load.shares, strict=True)
+        under_way: float = sum([(now - max(it, start)) * part for it, part in running])
+        whole = now - start
+        if whole <= 0:
+            return 0.0
+        return min((self.busy.total(now) + under_way) / whole, 1.0)
 
     def _of(self, labels: Labels) -> MethodCounts:
         """The counts of a method, made when it is first heard of."""

@@ -65,7 +65,8 @@ class Run:
     ``calls`` is the number of callers whose ``rows`` it held, ``waited`` the
     seconds that the oldest of them had waited for it, ``seconds`` how long it
     took. ``failed`` says that it gave no outputs, ``rerun`` that it was made
-    because a run before it had failed.
+    because a run before it had failed. ``share`` is the part of all that can run at
+    once that it was: of a method that has one run at a time each is all of it.
     """
 
     labels: Labels
@@ -75,6 +76,7 @@ class Run:
     seconds: float
     failed: bool = False
     rerun: bool = False
+    share: float = 1.0
 
 
 class Amount(NamedTuple):
@@ -98,10 +100,12 @@ class Load:
     """How busy the session slots are at one moment.
 
     ``running_since`` tells when each run under way began, in seconds on the
-    reactor's clock; ``lost`` how many of the ``slots`` are held by runs that are
-    not expected to come back; ``wait`` in how many seconds a call that came now
-    would run; ``held`` how much is held for callers, and ``most`` how much may be;
-    ``costs`` what runs of each method are known to take.
+    reactor's clock, and ``shares`` what share each has (see :class:`Run`); ``lost``
+    how many of the ``slots`` are held by runs that are not expected to come back;
+    ``wait`` in how many seconds a call that came now would run; ``held`` how much is
+    held for callers, and ``most`` how much may be; ``costs`` what runs of each method
+    are known to take, and ``at_once`` the rows a second that it is known to get
+    through by how many runs are under way.
     """
 
     slots: int
@@ -112,6 +116,8 @@ class Load:
     held: Amount
     most: Amount
     costs: Mapping[Labels, Sequence[Point]] = attrs.field(factory=dict)
+    at_once: Mapping[Labels, Mapping[int, float]] = attrs.field(factory=dict)
+    shares: tuple[float, ...] = ()
 
 
 class IObserver(Interface):

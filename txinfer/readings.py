@@ -175,4 +175,4 @@ def states(metrics: Metrics, _: Load | None) -> Iterator[Labelled[float]]:
 def saturation(metrics: Metrics, load: Load | None) -> Iterator[Labelled[float]]:
     """The share of the session slots that was busy lately."""
     if load is not None:
-        yield (), metrics.saturation(load.slots, load.running_since)
+        yield (), metrics.saturation(load)

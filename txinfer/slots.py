@@ -109,7 +109,9 @@ class Slots:
         self.rows += batch.rows
         self.size += batch.size
         batch.left = now = self._clock.seconds()
-        batch.method.cost.overlap.started(now)
+        overlap = batch.method.cost.overlap
+        overlap.started(now)
+        batch.share = 1 / max(min(overlap.limit, self._left), 1)
         batch.slot = self._watch.add(batch, now + self._stuck_seconds)
         done: Any = partial(self._back, batch)
         self._threads.call(done, *work_of(batch))

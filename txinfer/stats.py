@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .cost import Point
@@ -45,7 +45,7 @@ def _busy(metrics: Metrics, load: Load, now: float) -> dict[str, Any]:
             "lost": load.lost,
             "running_ms": [_milliseconds(now - began) for began in load.running_since],
         },
-        "saturation": round(metrics.saturation(load.slots, load.running_since), 4),
+        "saturation": round(metrics.saturation(load), 4),
         "predicted_wait_ms": _milliseconds(load.wait),
         "queue": [
             {
@@ -56,12 +56,19 @@ def _busy(metrics: Metrics, load: Load, now: float) -> dict[str, Any]:
             }
             for labels, depth in load.depths.items()
         ],
-        "costs": [_cost(labels, points) for labels, points in load.costs.items()],
+        "costs": [
+            _cost(labels, points, load.at_once.get(labels, {}))
+            for labels, points in load.costs.items()
+        ],
     }
 
 
-def _cost(labels: Labels, points: Sequence[Point]) -> dict[str, Any]:
-    """What runs of a method are known to take, by their size."""
+def _cost(
+    labels: Labels, points: Sequence[Point], at_once: Mapping[int, float]
+) -> dict[str, Any]:
+    """What runs of a method are known to take, by their size, and how many of them
+    get through the most.
+    """
     sizes = [
         {
             "rows": round(point.rows, 2),
@@ -71,7 +78,11 @@ def _cost(labels: Labels, points: Sequence[Point]) -> dict[str, Any]:
         }
         for point in points
     ]
-    return {**labels._asdict(), "sizes": sizes}
+    runs = [
+        {"runs": number, "rows_per_second": round(rate, 2)}
+        for number, rate in sorted(at_once.items())
+    ]
+    return {**labels._asdict(), "sizes": sizes, "at_once": runs}
 
 
 def _milliseconds(seconds: float) -> float:
