@@ -136,10 +136,17 @@ class ModelThreadsTests(TestCase):
         first = await threads.run(threading.current_thread)
         first.join(PATIENCE)
         self.assertFalse(first.is_alive())
-        calls = [threads.run(threading.current_thread) for _ in range(3)]
-        idents = set(await gatherResults(calls))
-        self.assertEqual(len(idents), 1, "while there is more to do it goes on")
-        self.assertNotIn(first, idents)
+        gate = threading.Event()
+
+        def wait() -> threading.Thread:
+            gate.wait(PATIENCE)
+            return threading.current_thread()
+
+        calls = [threads.run(wait) for _ in range(3)]
+        gate.set()
+        later = set(await gatherResults(calls))
+        self.assertEqual(len(later), 1, "while there is more to do it goes on")
+        self.assertNotIn(first, later)
 
     async def test_the_thread_that_was_idle_last_is_next(self) -> None:
         threads = self.make(3)
