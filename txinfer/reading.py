@@ -64,8 +64,8 @@ class Reader(Incoming):
                 self._bound_wire(len(data))
                 self._leave_parser()
         else:
-            found = self._site.seen.find(data)
-            if found is None or not self._take(*found, data):
+            known = self._site.seen.find(data)
+            if known is None or not self._take(known, data):
                 self._start(data)
 
     def close(self) -> None:
@@ -91,12 +91,13 @@ class Reader(Incoming):
             self.head_size = len(data) - self._body.size
             self._site.seen.keep(data, request.head, self._body.size)
 
-    def _take(self, head: Head, came: int, data: bytes) -> bool:
+    def _take(self, known: tuple[Head, int], data: bytes) -> bool:
         """Take a request whose head is known, and what there is of its body.
 
         Returns:
             False if its body is larger than it may be.
         """
+        head, came = known
         site, length = self._site, head.length
         if length > site.body_limit:
             return False

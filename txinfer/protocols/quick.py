@@ -26,6 +26,7 @@ from ..forms import Asked, Form
 from ..guard import client_of
 from ..interfaces import IMethod
 from ..jsonin import read
+from ..jsonout import write
 from ..limits import CallLimits
 from ..replies import Kind, has_rows, kinds_in, size_of, why_not, written
 from ..request import JSON_TYPE, BoundedRequest, Fields, Head
@@ -190,6 +191,7 @@ class QuickCall:
 
     def _write(self, outputs: Tensors) -> None:
         way, asked, terms = self._way, self._asked, self._terms
+        signature = self._method.signature
         began = way.clock.seconds()
         if asked.form is not Form.COLUMNS and not has_rows(outputs, asked.rows):
             # The method is direct from now on.
@@ -197,7 +199,10 @@ class QuickCall:
             return
         try:
             size_of(terms.kind, outputs, way.limits)
-            body = written(terms.kind, asked, self._method.signature, (outputs,))
+            if terms.is_json:
+                body = write(signature, (outputs,), asked.form, asked.rows)
+            else:
+                body = written(terms.kind, asked, signature, (outputs,))
         except InferenceError as error:
             self._refuse(error)
             return
