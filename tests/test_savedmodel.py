@@ -16,10 +16,11 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.contract import Case, ModelContract, assert_same
 from tests.saved_models import BUILDERS, DTYPES
-from txinfer import savedmodel
+from txinfer import tune
 from txinfer.errors import InputRefused, InvalidModel, ModelFailed
 from txinfer.frozen import from_checkpoint
 from txinfer.original import open_original
+from txinfer.processors import MOST_AT_ONCE
 from txinfer.savedmodel import (
     SavedModel,
     fastest,
@@ -31,7 +32,7 @@ from txinfer.savedmodel import (
 )
 from txinfer.session import Opened, make_callable, session_config
 from txinfer.tensors import Array, Tensors
-from txinfer.tune import SessionPolicy, Tuner
+from txinfer.tune import POOL_EACH, SessionPolicy, Tuner
 
 Paths = Callable[[str], str]
 
@@ -141,9 +142,11 @@ def load_in_one_thread(path: str, tags: list[str]) -> SavedModel:
     """With ops that have no threads, if that is possible."""
     # A clock by which every run takes the same time.
     ticks = count(0, 1e-5)
+    policy = SessionPolicy(clock=lambda: next(ticks), at_once=MOST_AT_ONCE)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(savedmodel, "processors", lambda: 2)
-        return load_in_session(path, tags, SessionPolicy(clock=lambda: next(ticks)))
+        patched.setattr(tune, "runs_at_once", lambda: 2)
+        patched.setenv(POOL_EACH, "1")
+        return load_in_session(path, tags, policy)
 
 
 @pytest.fixture(scope="module")
@@ -403,7 +406,8 @@ class TestTuning:
     def tuned(path: str, **policy: Any) -> tuple[SavedModel, str]:
         # A clock by which every run takes the same time.
         ticks = count(0, 1e-5)
-        chosen = SessionPolicy(clock=lambda: next(ticks), **policy)
+        at_once = policy.pop("at_once", 2)
+        chosen = SessionPolicy(clock=lambda: next(ticks), at_once=at_once, **policy)
         config = session_config(chosen)
         opened = from_checkpoint(path, ["serve"], config, 2**20)
         return tuned(opened, chosen, Tuner(chosen.clock))
@@ -413,8 +417,9 @@ class TestTuning:
         """Says how many processors there are; it is one if nobody says so."""
 
         def there_are(number: int) -> None:
-            monkeypatch.setattr(savedmodel, "processors", lambda: number)
+            monkeypatch.setattr(tune, "runs_at_once", lambda: number)
 
+        monkeypatch.setenv(POOL_EACH, "1")
         there_are(1)
         return there_are
 
@@ -440,6 +445,31 @@ class TestTuning:
         got = model.run("serving_default", X)
         model.close()
         assert_same(got, direct(path, "serving_default", X))
+
+    def test_fewer_runs_than_processors_have_threads(
+        self, saved_model: Paths, processors: Callable[[int], None]
+    ) -> None:
+        processors(3)
+        _, how = self.tuned(saved_model("affine"), at_once=2)
+        assert "in one thread" not in how
+        _, how = self.tuned(saved_model("affine"), at_once=3)
+        assert "in one thread" in how
+
+    def test_sessions_that_share_their_threads_are_all_the_same(
+        self,
+        saved_model: Paths,
+        processors: Callable[[int], None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A program that embeds the service has not set TensorFlow's switch."""
+        processors(2)
+        for value in ("0", None):
+            monkeypatch.delenv(POOL_EACH)
+            if value is not None:
+                monkeypatch.setenv(POOL_EACH, value)
+            _, how = self.tuned(saved_model("affine"))
+            assert "in one thread" not in how
+            monkeypatch.setenv(POOL_EACH, "1")
 
     def test_threads_that_are_asked_for_are_used(
         self, saved_model: Paths, processors: Callable[[int], None]
@@ -487,7 +517,7 @@ class TestTuning:
         config = session_config(SessionPolicy())
         one = from_checkpoint(saved_model("affine"), ["serve"], config, 100)
         timed = Timed(**attrs.asdict(one, recurse=False))
-        policy = SessionPolicy(clock=lambda: now)
+        policy = SessionPolicy(clock=lambda: now, at_once=2)
         model, how = tuned(timed, policy, Tuner(policy.clock))
         assert "in TensorFlow's threads run" in how
         assert timed.closed == [2e-5]

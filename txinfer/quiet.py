@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from .interfaces import IModel
 from .layout import find
-from .tune import DEFAULT_SESSION, SessionPolicy
+from .tune import DEFAULT_SESSION, POOL_EACH, SessionPolicy
 
 # TensorFlow's own switch: 3 leaves only what ends the process. Somebody who has
 # set it wants to see more.
@@ -32,10 +32,6 @@ ADAPTER = f"{__package__}.savedmodel"
 # processors only; the import of TensorFlow reads it. For convolutions with
 # constant weights they take two thirds of the time.
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
-
-# By default all sessions share one pool of threads for what is within an op, as many
-# as the first session asked for (``common_runtime/local_device.cc``).
-POOL_EACH = "TF_OVERRIDE_GLOBAL_THREADPOOL"
 
 # Objects that are made more than given up before the garbage collector looks at them.
 # A thousand requests that wait are 30,000, of which none is garbage; with Python's 700

@@ -24,7 +24,6 @@ from .functions import Entry, load_entries
 from .interfaces import IModel
 from .memory import give_back
 from .original import open_original
-from .processors import processors
 from .session import Opened, forget_constants, session_config
 from .tensors import Array, Tensors
 from .tune import (
@@ -275,10 +274,11 @@ def in_one_thread(
     out. It is if nothing is to be given to the session but the graph.
     """
     tuner = Tuner(policy.clock, ONE_THREAD_SECONDS)
-    given = policy.intra_threads or policy.inter_threads or processors() == 1
     made = sum(choice.made for choice in choices.values())
     many = len(choices) > MOST_OPTIMIZED
-    if given or many or not opened.is_bare or not tuner.has_time_for(made):
+    if many or not opened.is_bare or not tuner.has_time_for(made):
+        return None
+    if not policy.may_be_single():
         return None
     single = opened.again(session_config(attrs.evolve(policy, intra_threads=1)))
     try:

@@ -161,10 +161,11 @@ class InferenceService(Service, Calls):
         self._poll_seconds = poll_seconds
         self._model_size = model_size
         self._pad_batches = pads
-        session = session or SessionPolicy(clock=reactor.seconds)
+        threads = threads or runs_at_once()
+        session = session or SessionPolicy(clock=reactor.seconds, at_once=threads)
         self._load_folder = load_folder or partial(load_saved_model, policy=session)
         self._reactor = reactor
-        self._threads = threads or runs_at_once()
+        self._threads = threads
         self._life: Life | None = None
 
     # Calls

@@ -257,12 +257,17 @@ def _inference(
     from .exposition import process_registry
     from .fetch import FetchPolicy
     from .policy import BatchPolicy
+    from .processors import runs_at_once
     from .quiet import load_quietly
     from .service import InferenceService
     from .tune import SessionPolicy
 
+    at_once = options["session_threads"] or runs_at_once()
     session = SessionPolicy(
-        options["intra_threads"], options["inter_threads"], clock=reactor.seconds
+        options["intra_threads"],
+        options["inter_threads"],
+        clock=reactor.seconds,
+        at_once=at_once,
     )
     fetch = FetchPolicy(options["url_allow"], options["fetch"])
     return InferenceService(
@@ -274,7 +279,7 @@ def _inference(
             options["batch_size"], options["queue"], runs=options["runs"]
         ),
         pad_batches=options["pad_batches"] or (),
-        threads=options["session_threads"],
+        threads=at_once,
         fetch=None if options["no_url"] else fetch,
         static_path=options["static_path"],
         batch_transpose=bool(options["batch_transpose"]),

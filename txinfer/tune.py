@@ -7,6 +7,7 @@ All of it is bounded: a start should not take longer than it is worth.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from attrs.validators import ge
 
 from .madeup import made_up
 from .pools import ThreadPool, call_in
+from .processors import runs_at_once
 from .tensors import Array, Signature
 
 #: Gives seconds.
@@ -25,6 +27,11 @@ Clock = Callable[[], float]
 Runner = Callable[..., Sequence[Any]]
 
 MIB = 1024 * 1024
+
+#: TensorFlow's own switch: with it each session has a pool of threads for what is
+#: within its ops; without, the first session's is everybody's
+#: (``common_runtime/local_device.cc``).
+POOL_EACH = "TF_OVERRIDE_GLOBAL_THREADPOOL"
 
 # For a whole model, in seconds: a fifth of what importing TensorFlow takes. Small
 # models need a hundredth of it.
@@ -58,20 +65,30 @@ class SessionPolicy:
     """How models are run, as far as it is not found out; ValueError if it is nonsense.
 
     Args:
-        intra_threads: threads within an op, for all models of the process; 0 is
-            one for each processor.
+        intra_threads: threads within an op, for each model if ``POOL_EACH`` is set,
+            else for all of the process; with 0 one for each processor, or a single
+            one where it is measured to suffice.
         inter_threads: threads for ops beside each other; with 0 it is measured
             whether TensorFlow's own or none are better.
         most_frozen: bytes of variables that become constants. TensorFlow keeps
             a constant three or four times, so this bounds what a model may grow
             by; the smallest variables are most of what there is to gain.
         clock: gives seconds; without one nothing is measured.
+        at_once: how many runs may be under way at once. A single thread within an
+            op is not tried if that leaves processors idle.
     """
 
     intra_threads: int = attrs.field(default=0, validator=ge(0))
     inter_threads: int = attrs.field(default=0, validator=ge(0))
     most_frozen: int = attrs.field(default=16 * MIB, validator=ge(0))
     clock: Clock | None = None
+    at_once: int = attrs.field(default=1, validator=ge(1))
+
+    def may_be_single(self) -> bool:
+        """Whether a single thread within an op may be as good as more."""
+        given = self.intra_threads or self.inter_threads
+        is_apart = os.environ.get(POOL_EACH, "").lower() in ("1", "true")
+        return is_apart and not given and self.at_once >= runs_at_once() > 1
 
 
 DEFAULT_SESSION = SessionPolicy()
