@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,16 @@ from zope.interface.verify import verifyObject
 
 from tests.processes import needed
 from txinfer.cost import Point
-from txinfer.counts import ROWS, SECONDS, Histogram, Window
+from txinfer.counts import (
+    FIELDS,
+    NOTED,
+    PHASES,
+    ROWS,
+    SECONDS,
+    Histogram,
+    MethodCounts,
+    Window,
+)
 from txinfer.exposition import Exposition, text
 from txinfer.families import COUNTERS, GAUGES, HISTOGRAMS
 from txinfer.metrics import BUSY_SECONDS, ENDED_VERSIONS, RECENT_RUNS, Door, Metrics
@@ -310,14 +320,82 @@ def test_saturation_is_between_nothing_and_all(bench: Bench) -> None:
 @given(st.lists(st.floats(0, 100)))
 def test_a_histogram_counts_as_its_bounds_say(values: list[float]) -> None:
     histogram = Histogram(SECONDS)
-    for value in values:
+    half = len(values) // 2
+    for value in values[:half]:
         histogram.add(value)
+    histogram.add_all(np.array(values[half:], np.float64))
     below = 0
     for bound, count in zip(SECONDS, histogram.counts, strict=False):
         below += count
         assert below == sum(value <= bound for value in values)
     assert sum(histogram.counts) == len(values)
     assert math.isclose(histogram.sum, sum(values))
+
+
+BOUND = st.sampled_from(SECONDS)
+SPAN = st.just(0.0) | BOUND | st.floats(0, 100)
+CALL = st.builds(
+    Trace,
+    decode_seconds=SPAN,
+    fetch_seconds=SPAN,
+    queued_seconds=SPAN,
+    run_seconds=SPAN,
+    encode_seconds=SPAN,
+    runs=st.integers(0, 2),
+)
+
+
+@given(st.lists(CALL, max_size=9), st.sets(st.integers(0, 9)))
+def test_calls_that_are_sorted_together_count_as_one_by_one(
+    traces: list[Trace], looks: set[int]
+) -> None:
+    counts = MethodCounts()
+    whole, phases = Histogram(SECONDS), {name: Histogram(SECONDS) for name in PHASES}
+    for number, trace in enumerate(traces):
+        if number in looks:
+            assert sum(counts.whole.counts) == number
+        counts.add_answer(200, trace)
+        spans = {
+            "decode": trace.decode_seconds,
+            "fetch": trace.fetch_seconds,
+            "queue": trace.queued_seconds,
+            "run": trace.run_seconds,
+            "encode": trace.encode_seconds,
+        }
+        whole.add(sum(spans.values()))
+        always = ("decode", "queue", "run") if trace.runs else ("decode",)
+        for name, seconds in spans.items():
+            if name in always or (seconds and name in ("fetch", "encode")):
+                phases[name].add(seconds)
+    for name, one_by_one in [("", whole), *phases.items()]:
+        together = counts.phases[name] if name else counts.whole
+        assert together.counts == one_by_one.counts
+        assert math.isclose(together.sum, one_by_one.sum)
+
+
+@pytest.mark.parametrize("calls", [1, NOTED - 1, NOTED, NOTED + 1, 3 * NOTED])
+def test_no_call_is_missed_whenever_somebody_looks(bench: Bench, calls: int) -> None:
+    for _ in range(calls):
+        bench.metrics.answered(NAMES, 200, TRACE)
+    run = {**METHOD, "phase": "run"}
+    for _ in range(2):
+        assert bench.value("txinfer_phase_duration_seconds_count", **run) == calls
+        assert bench.value("txinfer_request_duration_seconds_count", **METHOD) == calls
+
+
+def test_only_so_many_calls_are_noted() -> None:
+    counts = MethodCounts()
+    for _ in range(3 * NOTED):
+        counts.add_answer(200, TRACE)
+        assert len(counts._noted) < NOTED * FIELDS
+
+
+def test_a_call_counts_for_what_it_took_until_it_was_answered() -> None:
+    counts, trace = MethodCounts(), Trace(decode_seconds=1)
+    counts.add_answer(504, trace)
+    trace.add_run(32, 2.0, 4.0, False)
+    assert counts.whole.sum == 1
+    assert not any(counts.phases["run"].counts)
 
 
 def test_bounds_grow() -> None:
