@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.test_numeric import LIMITS, outcome, signature, told
 from txinfer import repeats
 from txinfer.jsonin import read, read_any
 from txinfer.limits import CallLimits
 from txinfer.tensors import Signature
+
+# Where roundings end beside the nearest, and where ranges end.
+AWKWARD = [
+    *("0", "-0.0", "1e-46", "5e-324", "1.00000017881393432617187499"),
+    *("16777217", "1152921573326323713", "18446744073709551615", "2049", "65504"),
+    *("65519.99", "65520", "3.402823e38", "3.4028235677973366e38", "3.41e38"),
+    *("3.3895313892515355e38", "1.7976931348623157e308", "1e309"),
+]
 
 
 def after(first: bytes, body: bytes, signed: Signature) -> object:
@@ -32,6 +42,27 @@ def test_a_body_of_the_same_form_is_not_looked_at_again(type: str, size: int) ->
     assert not is_repeat(other, signed)
     after(first, other, signed)
     assert is_repeat(other, signed)
+
+
+@pytest.mark.parametrize("type", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "lists", ["%s", "[%s,%s]", "[[%s,%s]]", "[[%s],[%s]]", "[[[%s],[%s]],[[3],[-4]]]"]
+)
+@pytest.mark.parametrize("transpose", [False, True])
+@given(st.lists(st.sampled_from(AWKWARD) | st.floats().map(str), min_size=2))
+def test_any_numbers_are_read_in_any_lists(
+    type: str, lists: str, transpose: bool, numbers: list[str]
+) -> None:
+    signed = signature(x=(type, None))
+    count = lists.count("%s")
+    first, body = (
+        ('{"x":' + lists % tuple(some) + "}").encode()
+        for some in (["1"] * count, numbers[:count])
+    )
+    args = signed, LIMITS, transpose
+    read(first, *args)
+    assert repeats.read(first, *args) is not None
+    assert outcome(read, body, *args) == outcome(read_any, body, *args)
 
 
 FLOATS = signature(x=("float32", (None, 2)))
@@ -101,6 +132,17 @@ def test_what_was_kept_under_other_limits_does_not_count() -> None:
     signed = signature(x=("float32", (None, 2)))
     read(FIRST, signed, LIMITS)
     assert repeats.read(FIRST, signed, CallLimits(json_depth=1), False) is None
+
+
+def test_what_is_larger_than_it_may_be_is_not_kept() -> None:
+    signed = signature(x=("float32", (None,)))
+    for limits in (CallLimits(request_rows=2), CallLimits(tensor_size=8)):
+        for body, fits in ((b'{"x":[1,2]}', True), (b'{"x":[1,2,3]}', False)):
+            assert told(read(body, signed, limits)) == told(
+                read_any(body, signed, limits)
+            )
+            kept = repeats.read(body, signed, limits, False)
+            assert (kept is not None) == fits
 
 
 def test_only_so_many_forms_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

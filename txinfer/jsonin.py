@@ -46,9 +46,22 @@ def read(
         TooManyElements: it has more values and names than are read.
         InputTooLarge: it has more rows than a request may have.
     """
-    asked = repeats.read(body, signature, limits, batch_transpose)
-    if asked is not None:
-        return asked
+    known = repeats.read(body, signature, limits, batch_transpose)
+    if known is not None:
+        asked, tensors = known
+        inputs = {name: Parsed(array) for name, array in tensors.items()}
+        return asked._replace(calls=[inputs])
+    return read_new(body, signature, limits, batch_transpose, apart)
+
+
+def read_new(
+    body: bytes,
+    signature: Signature,
+    limits: CallLimits,
+    batch_transpose: bool = False,
+    apart: bool = False,
+) -> Asked:
+    """:func:`read` what is like no body before, or no longer is."""
     numbers_only = check_elements(limits, body)
     found = numeric.read(body, signature)
     if found is not None:

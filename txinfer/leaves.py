@@ -8,6 +8,7 @@ once the URL is fetched.
 from __future__ import annotations
 
 import binascii
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -21,6 +22,10 @@ FEW = 16
 
 # What no rounding takes out of the range of a dtype.
 LARGEST = {"float16": 65504.0, "bfloat16": 3.38e38, "float32": 3.402823e38}
+
+# The dtypes to which numpy itself rounds a number of Python's once, and the largest
+# magnitude of each that is surely in its range.
+ROUNDED = {"float32": LARGEST["float32"], "float64": sys.float_info.max}
 
 
 class Parsed(NamedTuple):
@@ -72,6 +77,21 @@ def narrowed(spec: TensorSpec, wide: Array) -> Array:
         if lost.any():
             raise BadLeaf(int(lost.argmax()), f"outside the range of {spec.type}")
     return array
+
+
+def rounded(spec: TensorSpec, numbers: list[float]) -> Array:
+    """A few numbers of JSON as the float dtype of a spec, each rounded once, as
+    :func:`narrowed` does it; a third of the time if they need not be doubles first.
+
+    Raises:
+        BadLeaf: a number is outside the range of the dtype.
+        OverflowError: it is even outside that of doubles.
+    """
+    most = ROUNDED.get(spec.type, -1.0)
+    # By Python, which is done before numpy would have begun.
+    if numbers and -most <= min(numbers) and max(numbers) <= most:
+        return np.array(numbers, spec.dtype)
+    return narrowed(spec, np.array(numbers, np.float64))
 
 
 def fitted(spec: TensorSpec, wide: Array) -> Array:

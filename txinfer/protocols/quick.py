@@ -17,6 +17,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from .. import repeats
 from ..bodies import Reads, reader_of
 from ..bounds import check_calls
 from ..codings import WORTH_PACKING
@@ -25,13 +26,13 @@ from ..errors import InferenceError, InvalidInput
 from ..forms import Asked, Form
 from ..guard import client_of
 from ..interfaces import IMethod
-from ..jsonin import read
+from ..jsonin import read_new
 from ..jsonout import write
 from ..limits import CallLimits
 from ..replies import Kind, has_rows, kinds_in, size_of, why_not, written
 from ..request import JSON_TYPE, BoundedRequest, Fields, Head
 from ..routing import answer_with, respond_error, respond_failure
-from ..tensors import Tensors
+from ..tensors import Signature, Tensors
 from ..trace import Trace
 from ..web import reply_bytes, reply_packed
 
@@ -48,14 +49,15 @@ TYPE_LINES = {
 class Terms(NamedTuple):
     """What a request's head says of how it is to be answered.
 
-    ``reads`` is what reads its body, None if it is not for this way; ``kind`` is what
-    the answer is to be written as, if the method's outputs can be, and ``is_json``
-    whether that is JSON; ``wait`` is for how
-    long the client waits, in seconds, None for ever; ``packs`` whether it takes what
-    is compressed.
+    ``reads`` is what reads its body, None if it is not for this way, and
+    ``reads_json`` whether that is JSON; ``kind`` is what the answer is to be written
+    as, if the method's outputs can be, and ``is_json`` whether that is JSON; ``wait``
+    is for how long the client waits, in seconds, None for ever; ``packs`` whether it
+    takes what is compressed.
     """
 
     reads: Reads | None
+    reads_json: bool
     kind: Kind
     is_json: bool
     wait: float | None
@@ -101,22 +103,16 @@ class QuickWay:
         if not terms.is_json and why_not(terms.kind, signature) is not None:
             return False
         began = self.clock.seconds()
-        try:
-            asked = reads(request.body, signature, self.limits)
-        except InferenceError:
-            return False
-        if len(asked.calls) != 1:
-            return False
-        (inputs,) = asked.calls
-        tensors = {}
-        for name, parsed in inputs.items():
-            if parsed.urls:
+        known = None
+        if terms.reads_json:
+            known = repeats.read(
+                request.body, signature, self.limits, self.batch_transpose
+            )
+        if known is None:
+            known = self._read(reads, request.body, signature)
+            if known is None:
                 return False
-            tensors[name] = parsed.array
-        try:
-            check_calls(signature, (tensors,), self.limits)
-        except InferenceError:
-            return False
+        asked, tensors = known
         trace = Trace(self.clock.seconds() - began)
         wait = terms.wait
         deadline = None if wait is None else request.arrived + wait
@@ -124,10 +120,30 @@ class QuickWay:
         call.begin(tensors, deadline)
         return True
 
+    def _read(
+        self, reads: Reads, body: bytes, signature: Signature
+    ) -> tuple[Asked, Tensors] | None:
+        """What a body asks for, and the tensors of its only call, if it has one that
+        can be made at once.
+        """
+        try:
+            asked = reads(body, signature, self.limits)
+            if len(asked.calls) != 1:
+                return None
+            (inputs,) = asked.calls
+            if any(parsed.urls for parsed in inputs.values()):
+                return None
+            tensors = {name: parsed.array for name, parsed in inputs.items()}
+            check_calls(signature, (tensors,), self.limits)
+        except InferenceError:
+            return None
+        return asked, tensors
+
     def _read_head(self, head: Head) -> Terms:
         """The terms of a head, kept with it."""
         fields = head.fields
         reads, wait = self._reads(fields), None
+        reads_json = _is_json(fields)
         try:
             wait = wait_of(fields.get(HEADER), self.limits)
         except InferenceError:
@@ -136,7 +152,8 @@ class QuickWay:
         if kind is None:
             reads, kind = None, Kind.JSON
         is_json = kind is Kind.JSON
-        terms = Terms(reads, kind, is_json, wait, b"accept-encoding" in fields)
+        packs = b"accept-encoding" in fields
+        terms = Terms(reads, reads_json, kind, is_json, wait, packs)
         head.notes[self] = terms
         return terms
 
@@ -144,11 +161,15 @@ class QuickWay:
         """What reads a body as it is; None if it is of no such kind."""
         if b"content-encoding" in fields:
             return None
-        header = fields.get(b"content-type")
-        if header is None or header in JSON_TYPES:
-            # Nearly always it is not set, and a partial makes each call slower.
-            return partial(read, batch_transpose=True) if self.batch_transpose else read
-        return reader_of(header)
+        if _is_json(fields):
+            return partial(read_new, batch_transpose=self.batch_transpose)
+        return reader_of(fields[b"content-type"])
+
+
+def _is_json(fields: Fields) -> bool:
+    """Whether a body is said to be JSON, or not said to be anything else."""
+    header = fields.get(b"content-type")
+    return header is None or header in JSON_TYPES
 
 
 def _kind_wanted(accept: bytes | None) -> Kind | None:
