@@ -24,6 +24,12 @@ from .values import dumps
 # Lists of numbers that are written at a time.
 LISTS = 1024
 
+# Types that ``dumps`` takes as they are.
+PLAIN = {
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float32", "float64"),
+}
+
 
 def write(
     signature: Signature, parts: Sequence[Tensors], form: Form, rows: int = 1
@@ -37,10 +43,11 @@ def write(
         form: how the call came.
         rows: how many examples there were.
     """
-    if form is Form.ROWS and not signature.by_rows:
-        return dumps([_whole(signature, outputs) for outputs in parts])
-    if form is Form.COLUMNS or not signature.by_rows:
+    if form is Form.COLUMNS:
         return dumps(_whole(signature, parts[0]))
+    if not signature.by_rows:
+        wholes = [_whole(signature, outputs) for outputs in parts]
+        return dumps(wholes if form is Form.ROWS else wholes[0])
     if form is Form.ROW:
         return dumps(_row(_columns(signature, parts[0]), 0))
     examples: list[dict[str, Any]] = []
@@ -64,8 +71,11 @@ def weight(array: Array) -> int:
 
 
 def _whole(signature: Signature, outputs: Tensors) -> dict[str, Any]:
-    columns = _columns(signature, outputs)
-    return {name: _fragment(column) for name, column in columns.items()}
+    whole: dict[str, Any] = {}
+    # Not by a comprehension, which is a function of its own: each call comes here.
+    for name, spec in signature.outputs.items():
+        whole[name] = _fragment(jsonable(spec, outputs[name]))
+    return whole
 
 
 def _row(columns: dict[str, Any], number: int) -> dict[str, Any]:
@@ -79,6 +89,8 @@ def _columns(signature: Signature, outputs: Tensors) -> dict[str, Any]:
 
 def jsonable(spec: TensorSpec, array: Array) -> Any:
     """What ``dumps`` takes for an array: an array, a scalar, or nested lists."""
+    if spec.type in PLAIN and array.ndim and array.flags.c_contiguous:
+        return array
     if spec.type == "string":
         leaves = map(_text, array.flat)
         return np.fromiter(leaves, object, array.size).reshape(array.shape).tolist()
