@@ -83,5 +83,14 @@ def test_phases_are_told_in_milliseconds() -> None:
     )
 
 
+def test_each_run_is_told_of_as_it_was() -> None:
+    for _ in range(2):
+        for seconds in (0.001, 0.002, 0.0020004):
+            for rows in (1, 2):
+                told = server_timing(Trace(run_seconds=seconds, batch_rows=rows))
+                wanted = f'run;dur={seconds * 1000:.3f}, batch;desc="{rows} rows"'
+                assert told.endswith(wanted.encode())
+
+
 def test_what_did_not_happen_took_no_time() -> None:
     assert server_timing(Trace()).startswith(b"fetch;dur=0.000, queue;dur=0.000, ")

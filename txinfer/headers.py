@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+from functools import lru_cache
 from typing import Any
 
 from twisted.web.iweb import IRequest
@@ -16,6 +17,9 @@ from .trace import Trace
 # header, a line of a log or a word of a shell. The longest are traces' of W3C (55).
 ID_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:/+="
 LONGEST_ID = 128
+
+# Nearly no call fetches anything.
+NO_FETCH = b"fetch;dur=0.000, queue;dur="
 
 ID_HEADER = b"x-request-id"
 
@@ -30,12 +34,18 @@ def server_timing(trace: Trace) -> bytes:
     """The value of ``Server-Timing`` (https://www.w3.org/TR/server-timing/): phases
     in milliseconds, and how many rows the run had, which the clients shared.
     """
-    return b'fetch;dur=%.3f, queue;dur=%.3f, run;dur=%.3f, batch;desc="%d rows"' % (
-        trace.fetch_seconds * 1000,
+    fetch = trace.fetch_seconds
+    return b"%s%.3f%s" % (
+        b"fetch;dur=%.3f, queue;dur=" % (fetch * 1000) if fetch else NO_FETCH,
         trace.queued_seconds * 1000,
-        trace.run_seconds * 1000,
-        trace.batch_rows,
+        _run_timing(trace.run_seconds, trace.batch_rows),
     )
+
+
+@lru_cache(maxsize=16)
+def _run_timing(seconds: float, rows: int) -> bytes:
+    """What is told of a run, to all that were in it one after the other."""
+    return b', run;dur=%.3f, batch;desc="%d rows"' % (seconds * 1000, rows)
 
 
 def total_timing(seconds: float) -> bytes:
@@ -50,7 +60,8 @@ def request_id(request: IRequest) -> bytes:
     anyhow: Any = request
     known: bytes | None = getattr(anyhow, "known_as", None)
     if known is None:
-        anyhow.known_as = known = name_of(request.getHeader(ID_HEADER))
+        given = request.getHeader(ID_HEADER)
+        anyhow.known_as = known = new_id() if given is None else name_of(given)
     return known
 
 
