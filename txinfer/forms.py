@@ -29,6 +29,10 @@ class Form(Enum):
     ROWS = "rows"
 
 
+#: The form of most calls: a member of an Enum takes long to look up (see :mod:`.http`).
+COLUMNS = Form.COLUMNS
+
+
 class Asked(NamedTuple):
     """What a body asks for.
 

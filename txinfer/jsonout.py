@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 import pybase64
 
-from .forms import Form
+from .forms import COLUMNS, Form
 from .shortest import shortest
 from .tensors import Array, Signature, Tensors, TensorSpec
 from .values import dumps
@@ -43,7 +43,7 @@ def write(
         form: how the call came.
         rows: how many examples there were.
     """
-    if form is Form.COLUMNS:
+    if form is COLUMNS:
         return dumps(_whole(signature, parts[0]))
     if not signature.by_rows:
         wholes = [_whole(signature, outputs) for outputs in parts]
@@ -65,7 +65,8 @@ def weight(array: Array) -> int:
     dimensions of 1 make many.
     """
     if array.ndim < 2:
-        return int(array.size) + array.ndim
+        size: int = array.size
+        return size + array.ndim
     lists = list(accumulate(array.shape[:-1], mul, initial=1))
     return int(array.size + lists[-1] + 8 * sum(lists[:-1]))
 

@@ -35,6 +35,10 @@ class State(Enum):
     END = "END"
 
 
+# The state in which methods are called: a member of an Enum takes long to look up
+# (see :mod:`.http`).
+AVAILABLE = State.AVAILABLE
+
 # What a call is told that comes when none can be taken.
 REFUSALS = {
     State.START: LOADING,
@@ -148,9 +152,14 @@ class Servable:
         self._check_available()
         return list(self._methods.values())
 
-    def method(self, name: str) -> IMethod:
+    def method(self, name: str) -> Method:
         """See :class:`~txinfer.interfaces.IPredictor`."""
-        return self._get(name)
+        if self.state is not AVAILABLE:
+            raise Unavailable(REFUSALS[self.state])
+        method = self._methods.get(name)
+        if method is None:
+            raise UnknownMethod(name, list(self._methods))
+        return method
 
     def names(self) -> list[str]:
         """The names of all methods, whether they are to be had now or not."""
@@ -158,7 +167,7 @@ class Servable:
 
     def lease(self, name: str) -> AbstractContextManager[IMethod]:
         """See :class:`~txinfer.interfaces.IPredictor`."""
-        return Lease(self, self._get(name))
+        return Lease(self, self.method(name))
 
     def give_back(self) -> None:
         """Return one lease."""
@@ -207,14 +216,6 @@ class Servable:
         if model is None and self._discard is None:
             return succeed(None)
         return self._threads.run(_free, model, self._discard)
-
-    def _get(self, name: str) -> Method:
-        if self.state is not State.AVAILABLE:
-            raise Unavailable(REFUSALS[self.state])
-        method = self._methods.get(name)
-        if method is None:
-            raise UnknownMethod(name, list(self._methods))
-        return method
 
     def _check_available(self) -> None:
         if self.state is not State.AVAILABLE:

@@ -46,7 +46,10 @@ class Versions:
 
     def method(self, name: str) -> IMethod:
         """See :class:`~txinfer.interfaces.IPredictor`."""
-        return self.current().method(name)
+        servable = self._current
+        if servable is None:
+            raise Unavailable(self.refusal)
+        return servable.method(name)
 
     def lease(self, name: str) -> AbstractContextManager[IMethod]:
         """See :class:`~txinfer.interfaces.IPredictor`."""

@@ -100,14 +100,23 @@ def size_of(kind: Kind, outputs: Tensors, limits: CallLimits, before: int = 0) -
     Raises:
         AnswerTooLarge: it is larger.
     """
-    size = before
-    is_json = kind is Kind.JSON
-    most = limits.output_elements if is_json else limits.tensor_size
+    if kind is Kind.JSON:
+        return json_size(outputs, limits, before)
+    size, most = before, limits.tensor_size
     for name, array in outputs.items():
-        size += weight(array) if is_json else array.nbytes
+        size += array.nbytes
         if size > most:
-            words = f"{most} elements" if is_json else f"{most} bytes"
-            raise AnswerTooLarge(words, name)
+            raise AnswerTooLarge(f"{most} bytes", name)
+    return size
+
+
+def json_size(outputs: Tensors, limits: CallLimits, before: int = 0) -> int:
+    """:func:`size_of` an answer in JSON, in elements."""
+    size, most = before, limits.output_elements
+    for name, array in outputs.items():
+        size += weight(array)
+        if size > most:
+            raise AnswerTooLarge(f"{most} elements", name)
     return size
 
 

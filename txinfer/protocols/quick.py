@@ -23,13 +23,13 @@ from ..bounds import check_calls
 from ..codings import WORTH_PACKING
 from ..deadlines import HEADER, wait_of
 from ..errors import InferenceError, InvalidInput
-from ..forms import Asked, Form
+from ..forms import COLUMNS, Asked
 from ..guard import client_of
 from ..interfaces import IMethod
 from ..jsonin import read_new
 from ..jsonout import write
 from ..limits import CallLimits
-from ..replies import Kind, has_rows, kinds_in, size_of, why_not, written
+from ..replies import Kind, has_rows, json_size, kinds_in, size_of, why_not, written
 from ..request import JSON_TYPE, BoundedRequest, Fields, Head
 from ..routing import answer_with, respond_error, respond_failure
 from ..tensors import Signature, Tensors
@@ -212,18 +212,13 @@ class QuickCall:
 
     def _write(self, outputs: Tensors) -> None:
         way, asked, terms = self._way, self._asked, self._terms
-        signature = self._method.signature
         began = way.clock.seconds()
-        if asked.form is not Form.COLUMNS and not has_rows(outputs, asked.rows):
+        if asked.form is not COLUMNS and not has_rows(outputs, asked.rows):
             # The method is direct from now on.
             self._long_way(self._request)
             return
         try:
-            size_of(terms.kind, outputs, way.limits)
-            if terms.is_json:
-                body = write(signature, (outputs,), asked.form, asked.rows)
-            else:
-                body = written(terms.kind, asked, signature, (outputs,))
+            body = self._encoded(outputs)
         except InferenceError as error:
             self._refuse(error)
             return
@@ -235,6 +230,16 @@ class QuickCall:
             self._answer_packed(body)
         else:
             request.respond(200, JSON_TYPE, body)
+
+    def _encoded(self, outputs: Tensors) -> bytes:
+        """The body of the answer."""
+        way, asked, signature = self._way, self._asked, self._method.signature
+        if self._terms.is_json:
+            json_size(outputs, way.limits)
+            return write(signature, (outputs,), asked.form, asked.rows)
+        kind = self._terms.kind
+        size_of(kind, outputs, way.limits)
+        return written(kind, asked, signature, (outputs,))
 
     def _refuse(self, error: InferenceError) -> None:
         self._say_why_so()
