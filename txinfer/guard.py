@@ -112,10 +112,10 @@ class Guard:
 
 def client_of(request: IRequest) -> str:
     """Whose request it is: the name of its API key, else where it comes from."""
-    name: str | None = getattr(request, "client_name", None)
+    anyhow: Any = request
+    name: str | None = getattr(anyhow, "client_name", None)
     if name is None:
-        name = client_address(request)
-        _remember(request, name)
+        anyhow.client_name = name = client_address(request)
     return name
 
 

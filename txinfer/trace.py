@@ -35,6 +35,7 @@ class Trace:
         if not self.runs:
             self.queued_seconds = queued
         self.run_seconds += seconds
-        self.batch_rows = max(self.batch_rows, rows)
+        if rows > self.batch_rows:
+            self.batch_rows = rows
         self.runs += 1
         self.reruns += rerun
