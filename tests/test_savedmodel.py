@@ -529,6 +529,34 @@ class TestTuning:
         assert how.endswith(", 9 more")
         assert "\n" not in how
 
+    def test_signatures_that_are_not_measured_are_run_like_most_that_were(
+        self, saved_model: Paths
+    ) -> None:
+        now = 0.0
+
+        @attrs.frozen(eq=False)
+        class Timed(Opened):
+            """The calling thread is quicker, and there is time for some."""
+
+            def runner(self, name: str, in_callers_thread: bool) -> Any:
+                def run(x: Array) -> list[Array]:
+                    nonlocal now
+                    now += 1e-3 if in_callers_thread else 2e-3
+                    return [x]
+
+                return run
+
+        config = session_config(SessionPolicy())
+        one = from_checkpoint(saved_model("dtypes"), ["serve"], config, 100)
+        timed = Timed(**attrs.asdict(one, recurse=False))
+        tuner = Tuner(lambda: now, seconds=0.2)
+        _, how = tuned(timed, SessionPolicy(clock=lambda: now), tuner)
+        one.close()
+        assert "in the calling thread run" in how
+        assert how.endswith("9 more")
+        assert "TensorFlow's threads run" not in how
+        assert now < 0.3, "not all were measured"
+
     def test_with_threads_for_ops_they_are_used_unmeasured(
         self, saved_model: Paths
     ) -> None:
