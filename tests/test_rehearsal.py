@@ -17,7 +17,14 @@ from tests.services import ServiceCase, reactor, until
 from txinfer.errors import InputRefused
 from txinfer.keys import parse_keys
 from txinfer.limits import ClientLimits
-from txinfer.rehearsal import MOST_METHODS, PATIENCE, TIMES, Nowhere, rehearse
+from txinfer.rehearsal import (
+    MOST_METHODS,
+    PATIENCE,
+    TIMES,
+    Nowhere,
+    _request,
+    rehearse,
+)
 from txinfer.service import InferenceService
 from txinfer.tensors import Tensors
 
@@ -113,3 +120,12 @@ class RehearsalTests(ServiceCase):
 
 def test_the_interface_is_kept() -> None:
     verifyObject(ITCPTransport, Nowhere())
+
+
+def test_a_request_is_the_same_but_for_its_number() -> None:
+    body = b'{"x":["100%d"]}'
+    one, other = (_request("/a%2Fb", body) % number for number in (0, 1))
+    assert one.startswith(b"POST /a%2Fb HTTP/1.1\r\n")
+    assert one.endswith(b"\r\n\r\n" + body)
+    assert one != other
+    assert one.replace(b"X-Request-Id: 0", b"X-Request-Id: 1") == other
