@@ -110,6 +110,7 @@ FLOORS = [
     },
     {"session", "schedule", "gathering", "admission", "drain"},
     {"original", "functions", "frozen"},
+    {"ways"},
     {
         "collector",
         "configopts",
@@ -155,6 +156,7 @@ TENSORFLOW = {
     "tensorprotos",
     "session",
     "original",
+    "ways",
     "functions",
     "frozen",
     "savedmodel",

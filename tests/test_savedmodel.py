@@ -23,7 +23,6 @@ from txinfer.original import open_original
 from txinfer.processors import MOST_AT_ONCE
 from txinfer.savedmodel import (
     SavedModel,
-    fastest,
     load,
     load_functions,
     load_in_session,
@@ -33,6 +32,7 @@ from txinfer.savedmodel import (
 from txinfer.session import Opened, make_callable, session_config
 from txinfer.tensors import Array, Tensors
 from txinfer.tune import POOL_EACH, SessionPolicy, Tuner
+from txinfer.ways import fastest
 
 Paths = Callable[[str], str]
 
