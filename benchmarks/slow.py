@@ -27,7 +27,7 @@ from statistics import median
 
 import attrs
 
-from txinfer.http import LINGER_SECONDS
+from txinfer.ends import LINGER_SECONDS
 from txinfer.limits import DoorLimits
 from txinfer.site import TICK
 

@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 
 from tests.web_client import Connection, SlowWire, request
 from txinfer.answers import PIECE
-from txinfer.http import CLOSE_SECONDS
+from txinfer.ends import CLOSE_SECONDS
 from txinfer.limits import DoorLimits
 from txinfer.routing import respond
 from txinfer.site import DRAIN_GRACE, STUCK, TICK, BoundedSite

@@ -90,7 +90,7 @@ FLOORS = [
         "casts",
         "npy",
     },
-    {"picked"},
+    {"picked", "ends"},
     {
         "waiting",
         "places",

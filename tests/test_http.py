@@ -15,14 +15,8 @@ from zope.interface import directlyProvides
 
 from tests.deferreds import result
 from tests.web_client import Connection, Wire, request
-from txinfer.http import (
-    CLOSE_SECONDS,
-    LARGE_READ,
-    LINGER_BYTES,
-    LINGER_SECONDS,
-    PROBE_SECONDS,
-    READ_AHEAD,
-)
+from txinfer.ends import CLOSE_SECONDS, LINGER_BYTES, LINGER_SECONDS, PROBE_SECONDS
+from txinfer.http import LARGE_READ, READ_AHEAD
 from txinfer.limits import DoorLimits
 from txinfer.metrics import Metrics
 from txinfer.observe import Shed

@@ -29,7 +29,7 @@ class Form(Enum):
     ROWS = "rows"
 
 
-#: The form of most calls: a member of an Enum takes long to look up (see :mod:`.http`).
+#: The form of most calls: a member of an Enum takes long to look up (see :mod:`.ends`).
 COLUMNS = Form.COLUMNS
 
 

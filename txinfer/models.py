@@ -36,7 +36,7 @@ class State(Enum):
 
 
 # The state in which methods are called: a member of an Enum takes long to look up
-# (see :mod:`.http`).
+# (see :mod:`.ends`).
 AVAILABLE = State.AVAILABLE
 
 # What a call is told that comes when none can be taken.
