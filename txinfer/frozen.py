@@ -29,6 +29,7 @@ from .session import (
     Assignment,
     Opened,
     ends_of,
+    import_graph,
     open_session,
     outputs_of,
     public,
@@ -130,7 +131,7 @@ def _open(
     try:
         with graph.as_default():
             operators = meta.meta_info_def.stripped_op_list
-            tf.import_graph_def(graph_def, name="", producer_op_list=operators)
+            import_graph(graph_def, operators)
         del graph_def
         ends, refused = sort_out(
             definitions, lambda it: ends_of(graph, walk, it, unset)
@@ -138,13 +139,15 @@ def _open(
         rest = {name: it for name, it in values.items() if name not in frozen}
         others = walk.variables(outputs_of(definitions)).difference(values, unset)
         init_op = _init_op(meta)
+        if all(node.op == "NoOp" for node in walk.nodes(init_op)):
+            # For any run the session prepares the whole graph.
+            init_op = []
         _fill(session, rest, others, init_op, _assets(path, meta))
     except BaseException:
         session.close()
         raise
     how = _told(values, frozen)
-    does_nothing = all(node.op == "NoOp" for node in walk.nodes(init_op))
-    is_bare = does_nothing and not (rest or others)
+    is_bare = not (init_op or rest or others)
     return Opened(session, meta, walk, ends, refused, unset, how, len(frozen), is_bare)
 
 

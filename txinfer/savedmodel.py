@@ -8,6 +8,7 @@ matter of ``frozen`` and ``original``; what neither can load, ``functions`` can.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -23,7 +24,7 @@ from .functions import Entry, load_entries
 from .interfaces import IModel
 from .memory import give_back
 from .original import open_original
-from .session import Opened, forget_constants, session_config
+from .session import Opened, close_session, forget_constants, session_config
 from .tensors import Array, Tensors
 from .tune import DEFAULT_SESSION, SessionPolicy, Tuner
 from .ways import best_ways, fastest, in_one_thread, told
@@ -147,7 +148,8 @@ def tuned(
         name: Entry(ends.signature, choices[name].run, ends.stateful)
         for name, ends in opened.ends.items()
     }
-    model = SavedModel(entries, opened.refused, opened.close)
+    # Of what was opened the model keeps no more: its graph as it was saved is large.
+    model = SavedModel(entries, opened.refused, partial(close_session, opened.session))
     return model, told(opened, choices)
 
 

@@ -83,13 +83,8 @@ class Opened:
         return make_callable(self.session, ends.feeds, ends.fetches, in_callers_thread)
 
     def close(self) -> None:
-        """Give back the session and the variables in it.
-
-        Now, not when the garbage collector finds it: it is in a circle with its
-        graph.
-        """
-        self.session.close()
-        self.session.__del__()
+        """Give back the session and the variables in it."""
+        close_session(self.session)
 
 
 def session_config(policy: SessionPolicy) -> Any:
@@ -104,6 +99,33 @@ def session_config(policy: SessionPolicy) -> Any:
 def open_session(config: Any) -> Any:
     """A session with an empty graph of its own."""
     return v1.Session(graph=tf.Graph(), config=config)
+
+
+def close_session(session: Any) -> None:
+    """Give back a session and the variables in it.
+
+    Now, not when the garbage collector finds it: it is in a circle with its graph.
+    """
+    session.close()
+    session.__del__()
+
+
+def import_graph(graph_def: Any, operators: Any = None) -> None:
+    """Import a ``GraphDef`` into the graph that is the default; it is cut in two.
+
+    The graph keeps the ``FunctionDef`` s of what it imports, and with one of those
+    all that the message was made of: the constants, too.
+
+    Args:
+        graph_def: its functions are imported first, and taken out of it.
+        operators: the ``OpList`` of its ops as they were when it was saved.
+    """
+    functions = type(graph_def)()
+    functions.versions.CopyFrom(graph_def.versions)
+    functions.library.CopyFrom(graph_def.library)
+    tf.import_graph_def(functions, name="")
+    graph_def.ClearField("library")
+    tf.import_graph_def(graph_def, name="", producer_op_list=operators)
 
 
 def make_callable(
