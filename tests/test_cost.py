@@ -103,21 +103,42 @@ def test_nothing_is_held_back_while_nothing_is_known() -> None:
     assert cost.best(64, 64) == 64
 
 
-@pytest.mark.parametrize(("gain", "first"), [(4, 64), (2, 64), (1.5, 4), (1.01, 1)])
-def test_a_size_to_begin_with_is_expected(gain: float, first: int) -> None:
+def expect(cost: Cost, rates: list[float]) -> None:
+    """Expect so many rows a second for each of a few rows."""
+    cost.expect([rows / rate for rows, rate in zip(FEW, rates, strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("rates", "first"),
+    [([100, 150, 200], 64), ([100, 140, 190], 4), ([100, 120, 125], 2), ([9, 9, 9], 1)],
+)
+def test_a_size_to_begin_with_is_expected(rates: list[float], first: int) -> None:
     cost = Cost()
-    cost.expect(0.001, FEW * 0.001 / gain)
+    expect(cost, rates)
     assert cost.best(64, 64) == first
     assert cost.best(1, 64) == 1
 
 
 @pytest.mark.parametrize("rates", [PEAKED, RISING])
-@pytest.mark.parametrize("gain", [4, 1.5, 1])
-def test_what_was_expected_is_corrected(rates: list[int], gain: float) -> None:
+@pytest.mark.parametrize("expected", [[100, 200, 400], [100, 140, 190], [9, 9, 9]])
+def test_what_was_expected_is_corrected(
+    rates: list[int], expected: list[float]
+) -> None:
     cost = Cost()
-    cost.expect(0.001, FEW * 0.001 / gain)
-    serve(cost, rates, 64, 2000)
+    expect(cost, expected)
+    serve(cost, rates, 64, 3000)
     assert most_common(serve(cost, rates, 64, 300)) == 1 << rates.index(max(rates))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_no_more_rows_run_together_if_a_few_gain_little(noise: float) -> None:
+    flat = [100, 115, 118, 120, 121, 121, 121]
+    cost = Cost()
+    assert cost.enough(64) == 2
+    expect(cost, [100, 115, 118])
+    assert set(serve(cost, flat, 64, 2000, noise)) == {1, 2}
+    assert cost.enough(64) == 2
+    assert cost.best(64, 1) == 1
 
 
 @pytest.mark.parametrize("waiting", range(1, 9))

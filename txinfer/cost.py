@@ -7,6 +7,7 @@ and a batch grows no further than it pays.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -52,10 +53,22 @@ KEPT = 1.03
 HOPELESS = 0.8
 
 # Made-up rows that are run together as a model is loaded, and how many times as many
-# of them a second have to be got through as one by one, or the largest size is not the
-# first that is tried: its runs would take memory for nothing.
-FEW = 4
+# of the most of them have to be got through in a second as one by one, or the largest
+# size is not the first that is tried: its runs would take memory for nothing.
+FEW = (1, 2, 4)
 GROWS = 2.0
+
+# If the most of them gain less than so many times on half as many, no more than those
+# run together. A run takes some time for itself and at least as much again for each
+# row; so any number of them would gain a sixth at most, and takes memory that is
+# never given back.
+GAINS = 1.08
+
+# That was wrong if so many runs of one row and of two, and the fastest of them, show
+# that two are so many times as good. It is judged once: some time or other chance would
+# show anything.
+SURE = 30
+BETTER = 1.5
 
 # A neighbour of the chosen size, in turn the larger and the smaller one, is tried once
 # in so many runs for each that is known of it, and at least once in so many: what is
@@ -129,6 +142,7 @@ class Cost:
         self.overlap = Overlap()
         self._sizes = [Size()]
         self._first: int | None = None
+        self._most = inf
         self._chosen = 0
         self._count = 0
         self._upwards = True
@@ -142,19 +156,20 @@ class Cost:
             self._size(_size_of(rows)).learn(rows, seconds, self.runs)
             known = [s.rows / s.seconds for s in self._sizes if s.runs]
             self.row_seconds = 1 / max(known)
+            if self._most is not inf and self._gains():
+                self._most = inf
 
-    def expect(self, one: float, few: float) -> None:
-        """Decide with which size to begin, by runs of made-up rows.
+    def expect(self, seconds: Sequence[float]) -> None:
+        """Decide with which size to begin, and to end, by runs of made-up rows.
 
         Args:
-            one: the seconds of a run of one of them.
-            few: those of a run of ``FEW``.
+            seconds: what a run takes, for each of ``FEW`` rows.
         """
-        gain = FEW * one / few if few > 0 else GROWS
-        if gain >= GROWS:
-            self._first = None
-        else:
-            self._first = _size_of(FEW) if AS_GOOD * gain > 1 else 0
+        rates = [rows / max(it, 1e-9) for rows, it in zip(FEW, seconds, strict=True)]
+        if rates[-1] < GROWS * rates[0]:
+            self._first = _as_good(rates)
+        if rates[-1] < GAINS * rates[-2]:
+            self._most = FEW[-2]
 
     def best(self, rows: int, max_rows: int) -> int:
         """How large a run should be at most while so many rows wait.
@@ -163,14 +178,15 @@ class Cost:
             rows: that wait.
             max_rows: the most that there may be in a run.
         """
-        top = _size_of(min(rows, max_rows))
+        most = int(min(max_rows, self._most))
+        top = _size_of(min(rows, most))
         if not top:
             return 1
         self._size(top)
         chosen = self._choose(top)
         if self._sizes[chosen].runs >= KNOWN:
             chosen = self._neighbour(chosen, top)
-        return max_rows if chosen == top else 1 << chosen
+        return most if chosen == top else 1 << chosen
 
     def seconds(self, rows: int) -> float:
         """What a run of so many rows takes, rather less than more; 0 if unknown."""
@@ -207,10 +223,9 @@ class Cost:
         A size that is not known is worth to be known.
         """
         rates = [size.rate for size in self._sizes]
-        most = AS_GOOD * max(rates)
-        best = next(n for n, rate in enumerate(rates) if rate >= most)
+        best = _as_good(rates)
         known = best + 1 < len(rates) and rates[best + 1]
-        return min(1 << (best if known else best + 1), max_rows)
+        return int(min(1 << (best if known else best + 1), self._most, max_rows))
 
     def curve(self) -> list[Point]:
         """What is known, by rows."""
@@ -225,6 +240,13 @@ class Cost:
             self._sizes.append(Size())
         return self._sizes[number]
 
+    def _gains(self) -> bool:
+        """Whether more rows have turned out better than was expected."""
+        one, two = self._size(0), self._size(1)
+        is_time = min(one.runs, two.runs) == SURE
+        is_better = two.rate >= BETTER * one.rate
+        return is_time and is_better and 2 * one.fastest >= BETTER * two.fastest
+
     def _choose(self, top: int) -> int:
         """The smallest size that is as good as the best of those up to one."""
         rates = [size.rate for size in self._sizes[: top + 1]]
@@ -237,8 +259,7 @@ class Cost:
             return top
         if self._chosen <= top:
             rates[self._chosen] *= KEPT
-        enough = AS_GOOD * max(rates)
-        self._chosen = next(n for n, rate in enumerate(rates) if rate >= enough)
+        self._chosen = _as_good(rates)
         return self._chosen
 
     def _neighbour(self, chosen: int, top: int) -> int:
@@ -254,6 +275,12 @@ class Cost:
         self._count = 0
         self._upwards = not self._upwards
         return neighbour
+
+
+def _as_good(rates: Sequence[float]) -> int:
+    """The first that is as good as the best."""
+    enough = AS_GOOD * max(rates)
+    return next(number for number, rate in enumerate(rates) if rate >= enough)
 
 
 def _size_of(rows: int) -> int:

@@ -45,8 +45,9 @@ SLOW = 0.02
 # In a row, in each round: the first finds the caches full of another's weights.
 IN_A_ROW = 3
 
-# Rows of the runs that are compared: one call alone, and a batch.
-SIZES = (1, 4)
+# Rows of the runs that are compared: one call alone, and a batch, a small one: what
+# runs have taken in memory is not all given back.
+SIZES = (1, 2)
 
 # A model whose ops share no work among threads may be run on all processors at once,
 # and they do not wait for each other between ops. That is worth it if a row alone, and

@@ -21,8 +21,10 @@ from .warmup import TrialCall, WarmUpFailed, plan
 # Each call is made so often: what a kernel learns in its first run the second uses.
 TIMES = 2
 
-# What several rows at once take is found out if so many alone take no more seconds.
+# What several rows at once take is found out if so many alone take no more seconds, and
+# then in as many rounds as take no more than that.
 WORTH = 0.5
+ROUNDS = 6
 
 # If they take less than so many seconds, large runs take little memory.
 SHORT = 0.005
@@ -97,7 +99,7 @@ class Warming:
     async def _try(self, call: TrialCall, method: Method) -> None:
         """Run a call where no slot of the session is taken by it."""
         try:
-            one = await self._run(method, call.tensors)
+            (one,) = await self._run(method, [call.tensors])
             if not call.given and not self._sizes and method.direct is None:
                 await self._learn(method, call.tensors, one)
         except Exception as error:
@@ -115,24 +117,41 @@ class Warming:
             row: one row for it.
             one: the seconds that it takes alone.
         """
-        if self._max_rows >= FEW and FEW * one <= WORTH:
-            rows = {name: np.repeat(array, FEW, axis=0) for name, array in row.items()}
-            few = await self._run(method, rows)
-            # Another process may have held up a run; it is less likely in turns.
-            one = min(one, await self._run(method, row))
-            few = min(few, await self._run(method, rows))
-            if few >= SHORT:
-                method.cost.expect(one, few)
+        if FEW[-1] > self._max_rows or FEW[-1] * one > WORTH:
+            return
+        calls = [
+            {name: np.repeat(array, rows, axis=0) for name, array in row.items()}
+            for rows in FEW
+        ]
+        seconds = await self._run(method, calls)
+        if seconds[-1] < SHORT:
+            return
+        if rounds := min(ROUNDS, int(WORTH / sum(seconds))):
+            seconds = await self._run(method, calls, rounds)
+        method.cost.expect(seconds)
 
-    async def _run(self, method: Method, tensors: Tensors) -> float:
-        """Run a call some times.
+    async def _run(
+        self, method: Method, calls: Sequence[Tensors], rounds: int = TIMES
+    ) -> list[float]:
+        """Run calls in turn, in one thread: what kernels learn they keep for a thread.
 
         Returns:
-            The seconds that the quickest took.
+            For each the seconds that the quickest run took. Another process may hold up
+            a run; in turns that is as likely for each.
         """
         seconds = self._clock.seconds
-        run = self._threads.run
-        return min([await run(_timed, seconds, method, tensors) for _ in range(TIMES)])
+        return await self._threads.run(_quickest, seconds, method, calls, rounds)
+
+
+def _quickest(
+    seconds: Callable[[], float],
+    method: Method,
+    calls: Sequence[Tensors],
+    rounds: int,
+) -> list[float]:
+    """The seconds of the quickest run of each call; blocks."""
+    times = [[_timed(seconds, method, it) for it in calls] for _ in range(rounds)]
+    return [min(each) for each in zip(*times, strict=True)]
 
 
 def _timed(seconds: Callable[[], float], method: Method, tensors: Tensors) -> float:
