@@ -65,7 +65,7 @@ model = load_quietly(sys.argv[1], ["serve"])
 print(any(name.split(".")[0] in ("keras", "sklearn") for name in sys.modules))
 import gc, weakref
 first = load_quietly(sys.argv[1], ["serve"])
-kept = weakref.ref(first._close.__self__.session.graph)
+kept = weakref.ref(first._close.args[0].graph)
 second = load_quietly(sys.argv[1], ["serve"])
 first.close()
 del first

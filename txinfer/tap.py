@@ -256,12 +256,14 @@ def _inference(
 ) -> InferenceService:
     from .exposition import process_registry
     from .fetch import FetchPolicy
+    from .memory import share_arenas
     from .policy import BatchPolicy
     from .processors import runs_at_once
     from .quiet import load_quietly
     from .service import InferenceService
     from .tune import SessionPolicy
 
+    share_arenas()
     at_once = options["session_threads"] or runs_at_once()
     session = SessionPolicy(
         options["intra_threads"],
