@@ -898,6 +898,58 @@ def test_what_was_learned_long_ago_is_tried_again(bench: Bench) -> None:
     assert answer(kept) == [2]
 
 
+def test_a_call_of_any_size_can_be_turned_away_unread(bench: Bench) -> None:
+    work = known(bench, seconds=2)
+    assert bench.collector.refuse_unread(work, 1.5, "") == 1
+    assert bench.told.events == ["work shed: deadline"]
+    assert bench.collector.refuse_unread(work, 2.5, "") is None
+    assert len(bench.told.events) == 1
+
+
+@pytest.mark.parametrize("max_rows", [1, 4])
+def test_unread_calls_are_turned_away_as_those_of_a_row_are(max_rows: int) -> None:
+    bench = Bench(max_rows=max_rows)
+    work = known(bench, seconds=2, rows=max_rows)
+    for number in range(5):
+        bench.call(work, number)
+    bench.collector.waiting.reckon()
+    outcomes = set()
+    for deadline in range(1, 20):
+        unread = bench.collector.refuse_unread(work, deadline, "")
+        call = bench.call(work, 1, deadline=deadline)
+        if call.called:
+            refused = reason(call)
+            assert isinstance(refused, NoTime)
+            assert unread == refused.retry_after
+        else:
+            assert unread is None
+            call.addErrback(lambda _: None)
+            call.cancel()
+        outcomes.add(unread)
+    assert len(outcomes) > 3
+    bench.finish()
+
+
+def test_the_call_that_is_tried_all_the_same_is_read(bench: Bench) -> None:
+    work = known(bench, seconds=9)
+    bench.clock.advance(6)
+    assert bench.collector.refuse_unread(work, 7, "") is None
+    tried = bench.call(work, 1, deadline=7)
+    assert bench.collector.refuse_unread(work, 7, "") is not None
+    bench.clock.advance(0.5)
+    bench.finish()
+    assert answer(tried) == [2]
+
+
+def test_what_is_known_better_when_it_is_read_is_not_said_before(bench: Bench) -> None:
+    work = known(bench, seconds=2)
+    # That it is too late, and that the server stops.
+    assert bench.collector.refuse_unread(work, 0, "") is None
+    bench.collector.close()
+    assert bench.collector.refuse_unread(work, 1.5, "") is None
+    assert not bench.told.events
+
+
 def test_what_would_expire_in_its_run_does_not_go_along(bench: Bench) -> None:
     work = known(bench, seconds=2)
     bench.call(work, 0)

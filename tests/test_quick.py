@@ -13,9 +13,11 @@ import pytest
 from tests.memory import spec
 from tests.test_native import Bench
 from tests.web_client import Answer
+from txinfer.admission import CROWDED
 from txinfer.errors import InputRefused
 from txinfer.limits import CallLimits
 from txinfer.npz import write_npz
+from txinfer.observe import Shed
 from txinfer.protocols import quick
 from txinfer.tensors import Signature, Tensors
 
@@ -255,3 +257,57 @@ def test_a_client_that_hangs_up_on_the_short_way_gives_up_its_call(
     bench.threads.finish()
     assert first.answer().value == {"y": [[2.0, 4.0]]}
     assert [len(call["x"]) for call in bench.model.calls] == [1]
+
+
+# While calls are turned away
+
+HURRY = {"X-Request-Timeout-Ms": "2000"}
+WRONG = b"not JSON"
+
+
+def slow_bench() -> Bench:
+    """One with a method that is known to take three seconds."""
+    bench = Bench(methods=METHODS, cors=True).load()
+    for _ in range(3):
+        before = bench.begin("/double", {"x": [[1, 2]]})
+        pass_time(bench, 3)
+        assert before.answer().status == 200
+    return bench
+
+
+def pass_time(bench: Bench, seconds: float) -> None:
+    bench.clock.advance(seconds)
+    bench.threads.finish()
+    # The site has a clock of its own.
+    bench.web.clock.advance(seconds)
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/x-npy"])
+def test_who_is_not_even_read_is_told_the_same(accept: str) -> None:
+    bench = slow_bench()
+    fields = SHORT | HURRY | {"Accept": accept}
+    bodies = (b'{"x": [[1, 2]]}', b'{"x": [[3, 4]]}', WRONG)
+    first, *others = [told(ask(bench, "/double", body, fields)) for body in bodies]
+    assert others == [first, first]
+    assert (first[0], first[2]["retry-after"]) == (503, "1")
+    assert not bench.threads.started
+    counts = bench.told.methods["", "double"]
+    assert counts.sheds == {Shed.DEADLINE: 3}
+    assert counts.statuses == {200: 3, 503: 3}
+    assert counts.whole.counts[0] == 3
+
+
+def test_who_has_the_time_is_read_meanwhile() -> None:
+    bench = slow_bench()
+    assert ask(bench, "/double", b'{"x": [[1, 2]]}', SHORT | HURRY).status == 503
+    time = {"X-Request-Timeout-Ms": "4000"}
+    assert ask(bench, "/double", b'{"x": [[1, 2]]}', SHORT | time).status == 200
+    assert ask(bench, "/double", WRONG, SHORT | time).status == 400
+    assert ask(bench, "/double", WRONG, SHORT | HURRY).status == 503
+
+
+def test_calls_are_read_again_once_none_was_turned_away_for_a_while() -> None:
+    bench = slow_bench()
+    assert ask(bench, "/double", b'{"x": [[1, 2]]}', SHORT | HURRY).status == 503
+    pass_time(bench, CROWDED)
+    assert ask(bench, "/double", WRONG, SHORT | HURRY).status == 400

@@ -6,7 +6,7 @@ import math
 
 from twisted.internet.interfaces import IReactorTime
 
-from .cost import KNOWN, TRY_AFTER
+from .cost import KNOWN, TRY_AFTER, Cost
 from .errors import DeadlineExceeded, NoTime, Unavailable
 from .held import Held, Refusal
 from .interfaces import IRunnable
@@ -24,6 +24,10 @@ LONGEST_RETRY = 60
 # load that stays too high nearly all would be. If some are turned away that would
 # not, nothing is lost: the slots have enough to do.
 SLOWER = 1.25
+
+# Seconds for which calls are asked about before they are read, once one was turned
+# away. Who is refused then costs half as much, and who is taken up to a seventh more.
+CROWDED = 1.0
 
 CLOSING = "the server is shutting down"
 NO_SLOT = "no session slot is left: all are held by runs that hang"
@@ -82,8 +86,28 @@ class Admission:
         if refusal is None and seconds < runs * self._slots.longest:
             missing = self._predicted(method, rows, client) - seconds
             if missing > 0 and self._is_sure(method):
+                method.cost.crowded_until = self._clock.seconds() + CROWDED
                 return Refusal(Shed.DEADLINE, NoTime(whole(missing)))
         return refusal
+
+    def missing(self, method: IRunnable, client: str, seconds: float) -> int | None:
+        """By how many whole seconds a call comes too late, if it does so whatever it
+        holds; None if it does not, or is refused for something else.
+
+        Args:
+            method: what is called.
+            client: who calls.
+            seconds: until the deadline.
+        """
+        slots = self._slots
+        if self.closed or seconds <= 0 or not slots.limit:
+            return None
+        # As above, of a single row.
+        if seconds < (self._waiting.rows + len(slots) + 1) * slots.longest:
+            missing = self._predicted(method, 1, client) - seconds
+            if missing > 0 and self._is_known(method.cost):
+                return whole(missing)
+        return None
 
     def too_late(self) -> Refusal:
         """Why a call that was taken is not run: it would expire meanwhile."""
@@ -116,16 +140,21 @@ class Admission:
         return self._slots.wait() + seconds / limit + whole
 
     def _is_sure(self, method: IRunnable) -> bool:
-        """Whether the cost of a method was learned well, and lately."""
-        cost, now = method.cost, self._clock.seconds()
-        if cost.runs < KNOWN:
-            # The first run of a model may take many times what the others do.
-            return False
-        if now - max(cost.updated, cost.tried) < TRY_AFTER:
+        """Whether to believe what a method takes; if not, one call is taken all the
+        same.
+        """
+        if self._is_known(method.cost):
             return True
-        # One call is taken all the same.
-        cost.tried = now
+        method.cost.tried = self._clock.seconds()
         return False
+
+    def _is_known(self, cost: Cost) -> bool:
+        """Whether a cost was learned well, and lately."""
+        # The first run of a model may take many times what the others do.
+        return (
+            cost.runs >= KNOWN
+            and self._clock.seconds() - max(cost.updated, cost.tried) < TRY_AFTER
+        )
 
 
 def whole(seconds: float) -> int:

@@ -34,7 +34,7 @@ from .errors import DeadlineExceeded, InferenceError, Unavailable
 from .gathering import Gathering
 from .held import Held, Refusal
 from .interfaces import IRunnable, IThreads
-from .observe import NOBODY, Amount, Depth, IObserver, Labels, Load, Run
+from .observe import NOBODY, Amount, Depth, IObserver, Labels, Load, Run, Shed
 from .policy import BatchPolicy
 from .quota import LogQuota
 from .schedule import Schedule
@@ -141,6 +141,16 @@ class Collector:
             self.waiting.add(call)
             self._launch()
         return answer
+
+    def refuse_unread(
+        self, method: IRunnable, deadline: float, client: str
+    ) -> int | None:
+        """See :class:`~txinfer.interfaces.IMethod`."""
+        seconds = deadline - self._clock.seconds()
+        retry_after = self._admission.missing(method, client, seconds)
+        if retry_after is not None:
+            self._observer.shed(method.labels, Shed.DEADLINE)
+        return retry_after
 
     @property
     def in_flight(self) -> int:

@@ -129,8 +129,9 @@ class Cost:
     ``runs`` is how many runs are known, ``row_seconds`` what a row takes in runs
     of the best size (0 if unknown), ``updated`` when the last run came back and
     ``tried`` when a call was last taken to see whether it still takes so long, in
-    seconds on the reactor's clock; ``company`` is what is known of those who call,
-    and ``overlap`` of runs at once.
+    seconds on the reactor's clock; until ``crowded_until`` calls are asked about
+    before they are read, since one was turned away; ``company`` is what is known of
+    those who call, and ``overlap`` of runs at once.
     """
 
     def __init__(self) -> None:
@@ -138,6 +139,7 @@ class Cost:
         self.row_seconds = 0.0
         self.updated = 0.0
         self.tried = 0.0
+        self.crowded_until = 0.0
         self.company = Company()
         self.overlap = Overlap()
         self._sizes = [Size()]

@@ -67,6 +67,7 @@ class IMethod(Interface):
     stateful: str | None = Attribute(
         "Why its runs change the model, in words; None if they do not."
     )
+    cost: Cost = Attribute("What runs of it are known to take.")
     sample: Mapping[str, object] | None = Attribute(
         "JSON values, columns of one row, that it is likely to answer; None if "
         "it refused all that were made up."
@@ -92,6 +93,21 @@ class IMethod(Interface):
             fails with an :class:`~txinfer.errors.InferenceError`. Cancelling
             it takes a waiting call out of the queue, and drops the answer of
             one that runs.
+        """
+
+    def refuse_unread(deadline: float, client: str) -> int | None:
+        """Refuse a call that would fail with ``NoTime`` whatever it holds.
+
+        To be asked until ``cost.crowded_until``: then calls are turned away, which
+        need not have been read. Observers are told, as of others.
+
+        Args:
+            deadline: seconds on the reactor's clock by which the answer must be there.
+            client: who calls.
+
+        Returns:
+            In how many whole seconds it is worth to call again; None if the call is
+            not refused, and should be read.
         """
 
 

@@ -80,6 +80,10 @@ class Method:
                 return fail(wrong_rows(tensors))
         return self._collector.submit(self, tensors, deadline, client, trace)
 
+    def refuse_unread(self, deadline: float, client: str) -> int | None:
+        """See :class:`~txinfer.interfaces.IMethod`."""
+        return self._collector.refuse_unread(self, deadline, client)
+
     def run(self, tensors: Tensors) -> Tensors:
         """Run the model once; blocks, in a model thread.
 

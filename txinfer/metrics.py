@@ -106,7 +106,7 @@ class Metrics:
 
     def shed(self, labels: Labels, reason: Shed) -> None:
         """See :class:`~txinfer.observe.IObserver`."""
-        self._of(labels).sheds[reason] += 1
+        (self._by_labels.get(labels) or self._of(labels)).sheds[reason] += 1
 
     def cancelled(self, labels: Labels) -> None:
         """See :class:`~txinfer.observe.IObserver`."""

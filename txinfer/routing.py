@@ -64,8 +64,12 @@ def respond(request: IRequest, status: int, lines: bytes, body: bytes) -> int:
 
 def respond_error(request: IRequest, error: InferenceError) -> int:
     """Answer with an error and the headers that belong to it."""
-    lines = JSON_TYPE + header_lines(error)
-    return respond(request, error.status, lines, error_body(str(error)))
+    return respond(request, *error_answer(error))
+
+
+def error_answer(error: InferenceError) -> tuple[int, bytes, bytes]:
+    """An error's status, head and body, as :func:`respond` takes them."""
+    return error.status, JSON_TYPE + header_lines(error), error_body(str(error))
 
 
 def header_lines(error: InferenceError) -> bytes:

@@ -10,7 +10,7 @@ every error is worded.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import attrs
@@ -22,7 +22,7 @@ from ..bodies import Reads, reader_of
 from ..bounds import check_calls
 from ..codings import WORTH_PACKING
 from ..deadlines import HEADER, wait_of
-from ..errors import InferenceError, InvalidInput
+from ..errors import InferenceError, InvalidInput, NoTime
 from ..forms import COLUMNS, Asked
 from ..guard import client_of
 from ..interfaces import IMethod
@@ -31,7 +31,7 @@ from ..jsonout import write
 from ..limits import CallLimits
 from ..replies import Kind, has_rows, json_size, kinds_in, size_of, why_not, written
 from ..request import JSON_TYPE, BoundedRequest, Fields, Head
-from ..routing import answer_with, respond_error, respond_failure
+from ..routing import answer_with, error_answer, respond_error, respond_failure
 from ..tensors import Signature, Tensors
 from ..trace import Trace
 from ..web import reply_bytes, reply_packed
@@ -62,6 +62,24 @@ class Terms(NamedTuple):
     is_json: bool
     wait: float | None
     packs: bool
+
+    def refuse(self, request: BoundedRequest, error: InferenceError) -> None:
+        """Answer with an error."""
+        self.say_why_so(request)
+        respond_error(request, error)
+
+    def refuse_unread(
+        self, request: BoundedRequest, method: IMethod, retry_after: int
+    ) -> None:
+        """Answer a call that was not read, and comes too late by so many seconds."""
+        request.labels, request.trace = method.labels, Trace()
+        self.say_why_so(request)
+        request.respond(*_no_time(retry_after))
+
+    def say_why_so(self, request: BoundedRequest) -> None:
+        """Have it in the head of an error, too, what the answer depended on."""
+        if not self.is_json and not request._disconnected:
+            request.responseHeaders.addRawHeader(b"Vary", b"Accept")
 
 
 @attrs.frozen(eq=False)
@@ -102,7 +120,14 @@ class QuickWay:
             return False
         if not terms.is_json and why_not(terms.kind, signature) is not None:
             return False
+        wait = terms.wait
+        deadline = None if wait is None else request.arrived + wait
         began = self.clock.seconds()
+        if deadline is not None and began < method.cost.crowded_until:
+            retry_after = method.refuse_unread(deadline, client_of(request))
+            if retry_after is not None:
+                terms.refuse_unread(request, method, retry_after)
+                return True
         known = None
         if terms.reads_json:
             known = repeats.read(
@@ -114,8 +139,6 @@ class QuickWay:
                 return False
         asked, tensors = known
         trace = Trace(self.clock.seconds() - began)
-        wait = terms.wait
-        deadline = None if wait is None else request.arrived + wait
         call = QuickCall(self, request, method, asked, trace, long_way, terms)
         call.begin(tensors, deadline)
         return True
@@ -166,6 +189,13 @@ class QuickWay:
         return reader_of(fields[b"content-type"])
 
 
+# As many as there are times to come again, and some (``admission.LONGEST_RETRY``).
+@lru_cache(maxsize=64)
+def _no_time(retry_after: int) -> tuple[int, bytes, bytes]:
+    """The answer to calls that come so many seconds too late: one for many."""
+    return error_answer(NoTime(retry_after))
+
+
 def _is_json(fields: Fields) -> bool:
     """Whether a body is said to be JSON, or not said to be anything else."""
     header = fields.get(b"content-type")
@@ -207,7 +237,7 @@ class QuickCall:
         try:
             self._write(outputs)
         except Exception:
-            self._say_why_so()
+            self._terms.say_why_so(self._request)
             respond_failure(Failure(), self._request)
 
     def _write(self, outputs: Tensors) -> None:
@@ -220,7 +250,7 @@ class QuickCall:
         try:
             body = self._encoded(outputs)
         except InferenceError as error:
-            self._refuse(error)
+            terms.refuse(self._request, error)
             return
         self._trace.encode_seconds = way.clock.seconds() - began
         request = self._request
@@ -241,15 +271,6 @@ class QuickCall:
         size_of(kind, outputs, way.limits)
         return written(kind, asked, signature, (outputs,))
 
-    def _refuse(self, error: InferenceError) -> None:
-        self._say_why_so()
-        respond_error(self._request, error)
-
-    def _say_why_so(self) -> None:
-        """Have it in the head of an error, too, what the answer depended on."""
-        if not self._terms.is_json and not self._request._disconnected:
-            self._request.responseHeaders.addRawHeader(b"Vary", b"Accept")
-
     def _answer_packed(self, body: bytes) -> None:
         request = self._request
         reply_bytes(request, body, b"application/json")
@@ -258,7 +279,7 @@ class QuickCall:
     def _fail(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, InvalidInput):
-            self._refuse(self._asked.placed(error))
+            self._terms.refuse(self._request, self._asked.placed(error))
         else:
-            self._say_why_so()
+            self._terms.say_why_so(self._request)
             respond_failure(failure, self._request)
