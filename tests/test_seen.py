@@ -124,6 +124,21 @@ def test_the_same_head_of_another_length_is_known() -> None:
     assert known(here) == 1
 
 
+def test_any_number_of_lengths_are_known_and_the_last_ones_by_heart() -> None:
+    here = site()
+    answers(here, request("POST", "/a", b"one"))
+    for _ in range(2):
+        for size in range(1, seen.MAX_KEPT + 10):
+            whole = request("POST", "/a", b"x" * size)
+            first, again = here.seen.find(whole), here.seen.find(whole)
+            assert first is not None
+            assert again is not None
+            assert first[0] is again[0]
+            assert first[0].length == first[1] == size
+    assert len(here.seen._whole) <= seen.MAX_KEPT
+    assert known(here) == 1
+
+
 def test_a_length_may_be_anywhere_in_a_head_in_any_case() -> None:
     here = site()
     for fields in (b"cOntent-lEngth: %d\r\nX: 1", b"X: 1\r\nContent-Length: %d"):

@@ -23,8 +23,9 @@ LENGTH_END = b"ength: "
 # Digits of a length: nearly a gigabyte. Who takes larger bodies can have them parsed.
 MOST_DIGITS = 9
 
-# Bytes of a head, and heads that are kept by a site: a megabyte at most, which
-# nobody fills by accident. Who does has everybody's heads parsed once more.
+# Bytes of a head, and heads that are kept by a site, with and without their lengths:
+# two megabytes at most, which nobody fills by accident. Who does has everybody's heads
+# looked at, or parsed, once more.
 LARGEST = 2048
 MAX_KEPT = 256
 
@@ -48,9 +49,10 @@ class Seen(NamedTuple):
 
 
 class SeenHeads:
-    """The heads that one site has seen, by their bytes up to the length."""
+    """The heads that one site has seen, by all their bytes or those up to a length."""
 
     def __init__(self) -> None:
+        self._whole: dict[bytes, Head] = {}
         self._heads: dict[bytes, Seen] = {}
 
     def find(self, data: bytes) -> tuple[Head, int] | None:
@@ -61,21 +63,9 @@ class SeenHeads:
             known, or something follows on the body.
         """
         end = data.find(BLANK_LINE) + 4
-        start = data.find(LENGTH_END, 0, end) + 7
-        if start < 7:
-            start = end
-        seen = self._heads.get(data[:start])
-        if seen is None:
+        head = self._whole.get(data[:end]) or self._find_but_for_length(data[:end])
+        if head is None:
             return None
-        head, known, rest = seen
-        stop = end - len(rest)
-        digits = data[start:stop]
-        if data[stop:end] != rest:
-            return None
-        if digits != known:
-            if not digits.isdigit() or len(digits) > MOST_DIGITS:
-                return None
-            head = _of_length(head, digits)
         came = len(data) - end
         return (head, came) if came <= head.length else None
 
@@ -102,6 +92,28 @@ class SeenHeads:
         if len(self._heads) >= MAX_KEPT:
             self._heads.clear()
         self._heads[data[:start]] = Seen(head, digits, data[stop:end])
+
+    def _find_but_for_length(self, data: bytes) -> Head | None:
+        """The head whose bytes these are, if it is known with whatever length."""
+        start = data.find(LENGTH_END) + 7
+        if start < 7:
+            start = len(data)
+        seen = self._heads.get(data[:start])
+        if seen is None:
+            return None
+        head, known, rest = seen
+        stop = len(data) - len(rest)
+        digits = data[start:stop]
+        if data[stop:] != rest:
+            return None
+        if digits != known:
+            if not digits.isdigit() or len(digits) > MOST_DIGITS:
+                return None
+            head = _of_length(head, digits)
+        if len(self._whole) >= MAX_KEPT:
+            self._whole.clear()
+        self._whole[data] = head
+        return head
 
 
 def _of_length(head: Head, digits: bytes) -> Head:
