@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -72,6 +73,16 @@ def test_nobody_is_late_for_what_is_not_known_well() -> None:
     assert cost.fastest(16, 0.0) == 0.1, "more rows do not take less"
     assert cost.fastest(4, 0.0) == 0, "fewer may"
     assert cost.fastest(8, TRY_AFTER) == 0, "that was long ago"
+
+
+def test_more_rows_take_no_longer_than_as_many_times_a_few() -> None:
+    cost = Cost()
+    assert cost.at_most(8) == inf
+    cost.learn(8, 0.1, 0.0)
+    assert cost.at_most(32) == pytest.approx(0.4)
+    assert cost.at_most(8) == cost.at_most(4) == 0.1
+    cost.learn(32, 0.2, 0.0)
+    assert cost.at_most(32) == 0.2
 
 
 def test_what_is_known_of_a_size_counts_until_others_have_run_often() -> None:

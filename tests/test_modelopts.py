@@ -188,9 +188,9 @@ class TestFile:
 
     def test_the_default_is_no_less_of_an_option_than_others(self) -> None:
         options = parsed(
-            *self.given('model = "a"\nbatch_size = 8'), "--batch_size", "32"
+            *self.given('model = "a"\nbatch_size = 8'), "--batch_size", "0"
         )
-        assert options["batch_size"] == 32
+        assert options["batch_size"] == 0
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -241,8 +241,8 @@ class TestFile:
             ),
             # What the options themselves find out.
             (
-                "batch_size = 0",
-                "batch_size 0: must be a whole number of at least 1",
+                "batch_size = -1",
+                "batch_size -1: must be a whole number of at least 0",
             ),
             ("port = 65536", "port 65536: must be a port number from 0 to 65535"),
         ],

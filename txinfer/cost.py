@@ -201,6 +201,14 @@ class Cost:
                 return size.seconds * rows / size.rows
         return 0.0
 
+    def at_most(self, rows: int) -> float:
+        """What a run of so many rows takes, rather more than less; inf if unknown."""
+        wanted = _size_of(rows)
+        for size in reversed(self._sizes[: wanted + 1]):
+            if size.runs:
+                return size.seconds * max(1.0, rows / size.rows)
+        return min([size.seconds for size in self._sizes if size.runs], default=inf)
+
     def fastest(self, rows: int, now: float) -> float:
         """What no run of so many rows was faster than lately; 0 if nobody knows."""
         if now - self.updated >= TRY_AFTER:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 from attrs.validators import ge
@@ -12,6 +12,12 @@ from .limits import QueueLimits, RunLimits
 # Batches that may be held if nobody says how many rows: some seconds' work of a fast
 # model, and with the usual batch a job of ten thousand rows.
 BATCHES = 512
+
+# The largest batch if nobody says; and the largest of runs that take so few seconds
+# that nobody could tell: what one costs around the model is shared by more calls then.
+USUAL_ROWS = 32
+SHORT_ROWS = 128
+SHORT_SECONDS = 0.004
 
 
 @attrs.frozen
@@ -28,17 +34,30 @@ class BatchPolicy:
             slot is free, and what is younger waits behind it. With 0 no timer
             is ever used.
         runs: how long runs are waited for.
+        short_rows: the largest batch where a run of it takes less than 4 ms, if that
+            is more.
     """
 
-    max_rows: int = attrs.field(default=32, validator=ge(1))
+    max_rows: int = attrs.field(default=USUAL_ROWS, validator=ge(1))
     queue: QueueLimits = attrs.field(factory=QueueLimits)
     linger: float = attrs.field(default=0.0, validator=ge(0))
     runs: RunLimits = attrs.field(factory=RunLimits)
+    short_rows: int = attrs.field(default=0, validator=ge(0))
 
     @property
     def queue_rows(self) -> int:
         """The most rows that wait and run at once."""
         return self.queue.queue_rows or BATCHES * self.max_rows
+
+    def most(self, at_most: Callable[[int], float]) -> int:
+        """How many rows may run together.
+
+        Args:
+            at_most: the seconds that a run of so many rows takes, rather more than
+                less; infinite if nothing is known.
+        """
+        rows = max(self.short_rows, self.max_rows)
+        return rows if at_most(rows) < SHORT_SECONDS else self.max_rows
 
 
 def bounded(policy: BatchPolicy, pads: Sequence[int]) -> BatchPolicy:
@@ -51,4 +70,5 @@ def bounded(policy: BatchPolicy, pads: Sequence[int]) -> BatchPolicy:
         return policy
     if min(pads) < 1:
         raise ValueError("batches are filled up to at least one row")
-    return attrs.evolve(policy, max_rows=min(policy.max_rows, max(pads)))
+    largest = min(policy.max_rows, max(pads))
+    return attrs.evolve(policy, max_rows=largest, short_rows=0)

@@ -105,7 +105,7 @@ class Schedule:
             # The method may have become direct while the call waited.
             return self._in_time(self.again.whole(lead.oldest), now)
         cost = method.cost
-        most = cost.best(rows, self._policy.max_rows)
+        most = cost.best(rows, self._policy.most(cost.at_most))
         seconds = cost.fastest(most if most < rows else rows, now)
         picked = self.waiting.take(lead, most, now, seconds)
         self.late += picked.late

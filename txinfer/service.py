@@ -33,7 +33,7 @@ from .observe import NOBODY, IObserver, Load
 from .operations import FIGURES, Operations
 from .paths import STATIC_SEGMENT, Paths
 from .places import MODEL_SIZE
-from .policy import BatchPolicy, bounded
+from .policy import SHORT_ROWS, BatchPolicy, bounded
 from .processors import runs_at_once
 from .protocols.addressed import add_routes
 from .protocols.native import Dialect
@@ -138,7 +138,7 @@ class InferenceService(Service, Calls):
         self._tags = tags
         self._static_path = static_path
         pads = sorted(set(pad_batches))
-        self.policy = bounded(policy or BatchPolicy(), pads)
+        self.policy = bounded(policy or BatchPolicy(short_rows=SHORT_ROWS), pads)
         # What several lives hold, and the door of a site.
         self.held = Held(self.policy.queue_rows, self.policy.queue.queue_bytes)
         self.cors = cors
