@@ -121,7 +121,7 @@ def expect(cost: Cost, rates: list[float]) -> None:
 
 @pytest.mark.parametrize(
     ("rates", "first"),
-    [([100, 150, 200], 64), ([100, 140, 190], 4), ([100, 120, 125], 2), ([9, 9, 9], 1)],
+    [([100, 150, 200], 64), ([100, 140, 190], 4), ([100, 120, 125], 2), ([9, 9, 9], 2)],
 )
 def test_a_size_to_begin_with_is_expected(rates: list[float], first: int) -> None:
     cost = Cost()
@@ -137,7 +137,7 @@ def test_what_was_expected_is_corrected(
 ) -> None:
     cost = Cost()
     expect(cost, expected)
-    serve(cost, rates, 64, 3000)
+    serve(cost, rates, 64, 6000)
     assert most_common(serve(cost, rates, 64, 300)) == 1 << rates.index(max(rates))
 
 
@@ -147,7 +147,9 @@ def test_no_more_rows_run_together_if_a_few_gain_little(noise: float) -> None:
     cost = Cost()
     assert cost.enough(64) == 2
     expect(cost, [100, 115, 118])
-    assert set(serve(cost, flat, 64, 2000, noise)) == {1, 2}
+    sizes = serve(cost, flat, 64, 2000, noise)
+    assert set(sizes) == {1, 2}
+    assert sizes.count(1) < 50
     assert cost.enough(64) == 2
     assert cost.best(64, 1) == 1
 

@@ -379,12 +379,12 @@ def learned(seconds: Callable[[int], float], max_rows: int = 32) -> Slow:
 def test_runs_begin_as_large_as_it_may_pay() -> None:
     assert learned(lambda rows: 0.005 + 0.0001 * rows).rows[0] == 32
     assert learned(lambda rows: 0.005 + 0.004 * rows).rows[0] == 4
-    assert learned(lambda rows: 0.005 * rows).rows[0] == 1
+    assert learned(lambda rows: 0.005 * rows).rows[0] == 2
 
 
 def test_they_grow_from_there_if_it_pays() -> None:
     assert mode(learned(lambda rows: 0.008 + 0.005 * rows).rows[200:]) == 16
-    assert mode(learned(lambda rows: 0.005 * rows).rows[200:]) == 1
+    assert mode(learned(lambda rows: 0.005 * rows).rows[200:]) == 2
 
 
 def test_they_stay_small_if_more_rows_gain_nothing() -> None:

@@ -58,9 +58,9 @@ HOPELESS = 0.8
 FEW = (1, 2, 4)
 GROWS = 2.0
 
-# If the most of them gain less than so many times on half as many, no more than those
-# run together. A run takes some time for itself and at least as much again for each
-# row; so any number of them would gain a sixth at most, and takes memory that is
+# If the most of them gain less than so many times on half as many, as many as those run
+# together and no more. A run takes some time for itself and at least as much again for
+# each row; so any number of them would gain a sixth at most, and takes memory that is
 # never given back.
 GAINS = 1.08
 
@@ -259,6 +259,9 @@ class Cost:
 
     def _choose(self, top: int) -> int:
         """The smallest size that is as good as the best of those up to one."""
+        if self._most < inf:
+            # That was found out when nothing else went on.
+            return top
         rates = [size.rate for size in self._sizes[: top + 1]]
         below = next((rate for rate in reversed(rates[:-1]) if rate), 0.0)
         first = self._first
