@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from txinfer.cost import FEW, KNOWN, STALE, TRY_AFTER, Cost, Point
+from txinfer.cost import FEW, KNOWN, STALE, TRY_AFTER, Cost, Point, is_clear
 
 # Rows a second in runs of 1, 2, 4, ... rows: MobileNetV2 on a CPU, and a small network.
 PEAKED = [53, 80, 105, 130, 118, 97, 77]
@@ -152,6 +152,20 @@ def test_no_more_rows_run_together_if_a_few_gain_little(noise: float) -> None:
     assert sizes.count(1) < 50
     assert cost.enough(64) == 2
     assert cost.best(64, 1) == 1
+
+
+def test_they_run_together_if_they_gain_a_little_more() -> None:
+    cost = Cost()
+    expect(cost, [100, 115, 128])
+    sizes = serve(cost, [100, 115, 128, 129, 129, 129, 129], 64, 500)
+    assert most_common(sizes) == max(sizes) == 4
+
+
+@pytest.mark.parametrize(
+    ("few", "clear"), [([1, 2, 2.5], True), ([1, 2, 3.5], False), ([1, 2, 3.9], True)]
+)
+def test_it_may_not_be_clear_what_to_expect(few: list[float], clear: bool) -> None:
+    assert is_clear(few) is clear
 
 
 @pytest.mark.parametrize("waiting", range(1, 9))

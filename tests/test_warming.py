@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from statistics import mode
 from typing import Any
@@ -28,7 +29,7 @@ from txinfer.policy import BatchPolicy
 from txinfer.sources import Found
 from txinfer.tensors import Signature, Tensors
 from txinfer.tfwarmup import NAME as TF_NAME
-from txinfer.warming import TIMES
+from txinfer.warming import ROUNDS, TIMES
 from txinfer.warmup import EXTRA, NAME
 
 
@@ -390,6 +391,16 @@ def test_they_grow_from_there_if_it_pays() -> None:
 def test_they_stay_small_if_more_rows_gain_nothing() -> None:
     assert set(learned(lambda rows: 0.001 + 0.005 * rows).rows) == {1, 2}
     assert max(learned(lambda rows: 0.002 + 0.005 * rows).rows) > 2
+
+
+def test_what_is_not_clear_is_found_out_again() -> None:
+    pairs = count()
+
+    def seconds(rows: int) -> float:
+        is_held_up = rows == 2 and next(pairs) < TIMES + ROUNDS
+        return 0.005 * rows * (1.2 if is_held_up else 1)
+
+    assert set(learned(seconds).rows) == {1, 2}
 
 
 def test_what_takes_too_long_or_is_not_to_be_is_not_found_out() -> None:

@@ -59,10 +59,13 @@ FEW = (1, 2, 4)
 GROWS = 2.0
 
 # If the most of them gain less than so many times on half as many, as many as those run
-# together and no more. A run takes some time for itself and at least as much again for
-# each row; so any number of them would gain a sixth at most, and takes memory that is
-# never given back.
+# together and no more; if they gain less than the second, they themselves. A run takes
+# some time for itself and at least as much again for each row; so any number of them
+# would gain a sixth at most, and takes memory that is never given back. A gain of less
+# than the third may be less than it looks.
 GAINS = 1.08
+GAINS_MORE = 1.15
+GAINS_CLEARLY = 1.3
 
 # That was wrong if so many runs of one row and of two, and the fastest of them, show
 # that two are so many times as good. It is judged once: some time or other chance would
@@ -170,8 +173,9 @@ class Cost:
         rates = [rows / max(it, 1e-9) for rows, it in zip(FEW, seconds, strict=True)]
         if rates[-1] < GROWS * rates[0]:
             self._first = _as_good(rates)
-        if rates[-1] < GAINS * rates[-2]:
-            self._most = FEW[-2]
+        gain = rates[-1] / rates[-2]
+        if gain < GAINS_MORE:
+            self._most = FEW[-2] if gain < GAINS else FEW[-1]
 
     def best(self, rows: int, max_rows: int) -> int:
         """How large a run should be at most while so many rows wait.
@@ -288,6 +292,14 @@ class Cost:
         self._count = 0
         self._upwards = not self._upwards
         return neighbour
+
+
+def is_clear(seconds: Sequence[float]) -> bool:
+    """Whether there is no doubt what to expect of runs of ``FEW`` rows that took so
+    many seconds.
+    """
+    gain = FEW[-1] * seconds[-2] / (FEW[-2] * max(seconds[-1], 1e-9))
+    return not GAINS <= gain < GAINS_CLEARLY
 
 
 def _as_good(rates: Sequence[float]) -> int:
