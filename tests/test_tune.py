@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from txinfer.tensors import Array, Signature, TensorSpec
-from txinfer.tune import SIZES, SLOW, SessionPolicy, Tuner, suffices
+from txinfer.tune import SIZES, SLOW, SessionPolicy, Tuner, shortest, suffices
 
 
 def signature(shape: tuple[int | None, ...] | None = (None, 2)) -> Signature:
@@ -191,6 +191,11 @@ def test_one_thread_suffices_if_little_is_lost(
     times: list[list[float]], suffice: bool
 ) -> None:
     assert suffices(times) == suffice
+
+
+def test_what_was_measured_twice_takes_the_shorter_times() -> None:
+    assert shortest([[2.0, 3.0], [4.0, 4.0]], [[3.0, 2.0]]) == [[2.0, 2.0], [4.0, 4.0]]
+    assert shortest([[2.0, 3.0]], []) == [[2.0, 3.0]]
 
 
 @pytest.mark.parametrize("name", ["intra_threads", "inter_threads", "most_frozen"])

@@ -61,10 +61,10 @@ GROWS = 2.0
 # If the most of them gain less than so many times on half as many, as many as those run
 # together and no more; if they gain less than the second, they themselves. A run takes
 # some time for itself and at least as much again for each row; so any number of them
-# would gain a sixth at most, and takes memory that is never given back. A gain of less
+# would gain a fifth at most, and takes memory that is never given back. A gain of less
 # than the third may be less than it looks.
-GAINS = 1.08
-GAINS_MORE = 1.15
+GAINS = 1.1
+GAINS_MORE = 1.16
 GAINS_CLEARLY = 1.3
 
 # That was wrong if so many runs of one row and of two, and the fastest of them, show

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import attrs
@@ -252,6 +253,14 @@ def _best(times: Sequence[Sequence[float]]) -> int:
     ]
     best = min(range(len(means)), key=means.__getitem__)
     return best if means[best] < GAIN * means[0] else 0
+
+
+def shortest(
+    times: Sequence[Sequence[float]], again: Sequence[Sequence[float]]
+) -> list[list[float]]:
+    """What ways were measured twice to take, as far as they were: the shorter times."""
+    pairs = zip_longest(times, again, fillvalue=(math.inf, math.inf))
+    return [[min(both) for both in zip(*pair, strict=True)] for pair in pairs]
 
 
 def suffices(times: Sequence[Sequence[float]]) -> bool:

@@ -13,7 +13,15 @@ import attrs
 
 from .frozen import MOST_OPTIMIZED
 from .session import Opened, session_config
-from .tune import ONE_THREAD_SECONDS, Choice, Runner, SessionPolicy, Tuner, suffices
+from .tune import (
+    ONE_THREAD_SECONDS,
+    Choice,
+    Runner,
+    SessionPolicy,
+    Tuner,
+    shortest,
+    suffices,
+)
 
 #: The ways to run ops: see :meth:`txinfer.session.Opened.runner`. In the last each op
 #: runs in that thread alone, too.
@@ -99,9 +107,13 @@ def _in_one_thread(
             continue
         runners[name] = single.runner(name, True)
         other = choices[name]
-        times = tuner.times([other.run, runners[name]], ends.signature)
+        ways = [other.run, runners[name]]
+        times = tuner.times(ways, ends.signature)
         if not times:
             continue
+        if not suffices(times):
+            # Another process may have held up a run.
+            times = shortest(times, tuner.times(ways, ends.signature))
         if not suffices(times):
             return None
         seconds = dict(zip([other.name, IN_ONE], times[0], strict=True))
