@@ -83,22 +83,33 @@ def test_fewer_are_tried_late_and_for_a_short_time() -> None:
     assert limits.count(1) <= TRIAL_RUNS + 2
 
 
-def test_more_are_tried_at_once_when_the_load_grows() -> None:
-    bench = Bench({1: 1000, 2: 2000}, rows=1)
+def test_a_single_caller_tells_nothing_of_more_runs_at_once() -> None:
+    bench = Bench({1: 1000, 2: 2000})
     bench.callers = 1
     bench.serve(4000)
+    assert bench.overlap.limit >= 2
+    assert 2 not in bench.overlap.rates()
+    bench.callers = 2
+    limits = bench.serve(20 * STRETCH_RUNS)
+    assert limits.count(1) == 0
+
+
+def test_more_are_tried_at_once_when_the_load_grows() -> None:
+    bench = Bench({1: 1000, 2: 900}, rows=1)
+    bench.serve(4000)
     assert bench.overlap.limit == 1
-    bench.callers, bench.rows = 2, 8
+    bench.rates, bench.rows = {1: 1000, 2: 2000}, 8
     bench.serve(4 * STRETCH_RUNS)
     assert bench.overlap.limit == 2
 
 
 def test_times_in_which_nothing_runs_do_not_count() -> None:
-    bench = Bench({1: 1000})
-    bench.most = 2
+    bench = Bench({1: 1000, 2: 900})
+    bench.serve(2000)
+    assert bench.overlap.limit == 1
     bench.callers = 1
-    bench.serve(STRETCH_RUNS, pause=5.0)
-    assert bench.overlap.rates() == {2: pytest.approx(1000)}
+    bench.serve(10 * STRETCH_RUNS, pause=5.0)
+    assert bench.overlap.rates()[1] == pytest.approx(1000)
 
 
 def test_runs_that_are_over_before_their_calls_are_read_are_one_at_a_time() -> None:

@@ -30,6 +30,10 @@ WORTH = 1.05
 TRY_EVERY = 24
 TRIAL_RUNS = 8
 
+# A stretch tells of a number of runs at once if so large a share of it was under way,
+# one moment with another: a single caller never has two.
+FULL = 0.75
+
 # What is known holds for such a load as it was learned at: once runs have so many times
 # more rows, or fewer, another number that was about as good is to be learned anew.
 ALIKE = 2.0
@@ -67,6 +71,7 @@ class Overlap:
     _known: dict[int, Known] = attrs.field(factory=dict, init=False)
     _began: float = attrs.field(default=0.0, init=False)
     _busy: float = attrs.field(default=0.0, init=False)
+    _spent: float = attrs.field(default=0.0, init=False)
     _runs: int = attrs.field(default=0, init=False)
     _rows: int = attrs.field(default=0, init=False)
     _stretches: int = attrs.field(default=0, init=False)
@@ -80,15 +85,13 @@ class Overlap:
 
     def started(self, now: float) -> None:
         """A run begins."""
-        if not self.running:
-            self._began = now
+        self._pass(now)
         self.running += 1
 
     def ended(self, now: float) -> None:
         """A run is back, or is not waited for any longer."""
+        self._pass(now)
         self.running -= 1
-        self._busy += now - self._began
-        self._began = now
 
     def learn(self, rows: int, is_short: bool, most: int) -> None:
         """Take note of a run that has ended, and choose anew.
@@ -107,12 +110,15 @@ class Overlap:
         self._runs += 1
         if self._runs <= 0:
             # It may have begun when another number was tried: not of this stretch.
-            self._busy = 0.0
+            self._busy = self._spent = 0.0
             return
         self._rows += rows
         number = most if self.limit > most else int(self.limit)
         enough = STRETCH_RUNS if self._best in (0, number) else TRIAL_RUNS
         if self._runs >= enough and self._busy >= STRETCH_SECONDS:
+            if self._spent < FULL * number * self._busy:
+                self._begin(number)
+                return
             self._take_note(number, self._rows / self._busy, self._rows / self._runs)
             self._begin(self._choose(most))
 
@@ -120,12 +126,19 @@ class Overlap:
         """The rows a second that are known, by the number of runs at once."""
         return {number: known.rate for number, known in self._known.items()}
 
+    def _pass(self, now: float) -> None:
+        """Count the time since the last run began or ended."""
+        if self.running:
+            self._busy += now - self._began
+            self._spent += self.running * (now - self._began)
+        self._began = now
+
     def _begin(self, number: int) -> None:
         """Begin a stretch with so many at once."""
         # Those of another number that are under way go on.
         self._runs = 0 if number == self.limit else -self.running
         self.limit = number
-        self._rows, self._busy = 0, 0.0
+        self._rows, self._busy, self._spent = 0, 0.0, 0.0
 
     def _take_note(self, number: int, rate: float, rows: float) -> None:
         known = self._known.get(number)
