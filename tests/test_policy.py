@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from tests.pool import SteppedThreads
 from tests.work import Work
 from txinfer.collector import Collector
-from txinfer.policy import BatchPolicy, bounded
+from txinfer.policy import BatchPolicy, bounded, sized
 from txinfer.tensors import Tensors
 
 
@@ -27,6 +27,12 @@ def test_short_runs_may_have_more_rows() -> None:
     assert policy.most(takes(inf)) == 32, "nothing is known"
     assert BatchPolicy(32).most(takes(1e-6)) == 32
     assert BatchPolicy(64, short_rows=32).most(takes(1e-6)) == 64
+
+
+def test_batches_have_the_size_that_somebody_says() -> None:
+    assert sized(8) == BatchPolicy(8)
+    assert (sized(8).largest, sized().largest) == (8, 128)
+    assert sized(linger=1.0).linger == 1.0
 
 
 def test_no_batch_is_larger_than_what_it_is_filled_up_to() -> None:

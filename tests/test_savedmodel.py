@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
+from twisted.internet.task import Clock
 
 from tests.contract import Case, ModelContract, assert_same
 from tests.saved_models import BUILDERS, DTYPES
@@ -399,6 +400,42 @@ class TestCallable:
             assert values[1] == 2
 
 
+@attrs.frozen(eq=False)
+class Timed(Opened):
+    """A session whose runs, which do nothing, take as long as is said on a clock.
+
+    ``seconds`` gives that for the session and whether ops run in the calling thread;
+    ``is_again`` is whether it was opened again, ``closed`` has that of those closed.
+    """
+
+    clock: Any = None
+    seconds: Any = None
+    is_again: bool = False
+    closed: list[bool] = attrs.field(factory=list)
+
+    @classmethod
+    def of(cls, opened: Opened, clock: Clock, seconds: Callable[..., float]) -> Timed:
+        """The same with runs of so many seconds."""
+        fields = attrs.asdict(opened, recurse=False)
+        return cls(**fields, clock=clock, seconds=seconds)
+
+    def again(self, config: Any) -> Timed:
+        assert config.intra_op_parallelism_threads == 1
+        return attrs.evolve(self, is_again=True)
+
+    def runner(self, name: str, in_callers_thread: bool) -> Any:
+        def run(x: Array) -> list[Array]:
+            self.clock.advance(self.seconds(self, in_callers_thread))
+            return [x]
+
+        return run
+
+    def close(self) -> None:
+        self.closed.append(self.is_again)
+        if not self.is_again:
+            super().close()
+
+
 class TestTuning:
     """How each signature is run is found out as the model is loaded."""
 
@@ -490,37 +527,15 @@ class TestTuning:
         self, saved_model: Paths, processors: Callable[[int], None]
     ) -> None:
         processors(2)
-        now = 0.0
-
-        @attrs.frozen(eq=False)
-        class Timed(Opened):
-            """Takes longer in the session that is opened again."""
-
-            seconds: float = 1e-5
-            closed: list[float] = attrs.field(factory=list)
-
-            def again(self, config: Any) -> Any:
-                assert config.intra_op_parallelism_threads == 1
-                return attrs.evolve(self, seconds=2e-5)
-
-            def runner(self, name: str, in_callers_thread: bool) -> Any:
-                def run(x: Array) -> list[Array]:
-                    nonlocal now
-                    now += self.seconds
-                    return [x]
-
-                return run
-
-            def close(self) -> None:
-                self.closed.append(self.seconds)
-
+        clock = Clock()
         config = session_config(SessionPolicy())
         one = from_checkpoint(saved_model("affine"), ["serve"], config, 100)
-        timed = Timed(**attrs.asdict(one, recurse=False))
-        policy = SessionPolicy(clock=lambda: now, at_once=2)
+        # Runs take longer in the session that is opened again.
+        timed = Timed.of(one, clock, lambda it, _: 2e-5 if it.is_again else 1e-5)
+        policy = SessionPolicy(clock=clock.seconds, at_once=2)
         model, how = tuned(timed, policy, Tuner(policy.clock))
         assert "in TensorFlow's threads run" in how
-        assert timed.closed == [2e-5]
+        assert timed.closed == [True]
         model.close()
         one.close()
 
@@ -532,30 +547,18 @@ class TestTuning:
     def test_signatures_that_are_not_measured_are_run_like_most_that_were(
         self, saved_model: Paths
     ) -> None:
-        now = 0.0
-
-        @attrs.frozen(eq=False)
-        class Timed(Opened):
-            """The calling thread is quicker, and there is time for some."""
-
-            def runner(self, name: str, in_callers_thread: bool) -> Any:
-                def run(x: Array) -> list[Array]:
-                    nonlocal now
-                    now += 1e-3 if in_callers_thread else 2e-3
-                    return [x]
-
-                return run
-
+        clock = Clock()
         config = session_config(SessionPolicy())
         one = from_checkpoint(saved_model("dtypes"), ["serve"], config, 100)
-        timed = Timed(**attrs.asdict(one, recurse=False))
-        tuner = Tuner(lambda: now, seconds=0.2)
-        _, how = tuned(timed, SessionPolicy(clock=lambda: now), tuner)
+        # The calling thread is quicker, and there is time for some.
+        timed = Timed.of(one, clock, lambda _, in_caller: 1e-3 if in_caller else 2e-3)
+        tuner = Tuner(clock.seconds, seconds=0.2)
+        _, how = tuned(timed, SessionPolicy(clock=clock.seconds), tuner)
         one.close()
         assert "in the calling thread run" in how
         assert how.endswith("9 more")
         assert "TensorFlow's threads run" not in how
-        assert now < 0.3, "not all were measured"
+        assert clock.seconds() < 0.3, "not all were measured"
 
     def test_with_threads_for_ops_they_are_used_unmeasured(
         self, saved_model: Paths
@@ -575,27 +578,15 @@ class TestTuning:
     def test_the_session_that_is_clearly_quicker_is_taken(
         self, saved_model: Paths, seconds: tuple[float, float], best: int
     ) -> None:
-        now = 0.0
-
-        @attrs.frozen(eq=False)
-        class Timed(Opened):
-            """Runs take as long as is said, on a clock of their own."""
-
-            def runner(self, name: str, in_callers_thread: bool) -> Any:
-                def run(x: Array) -> list[Array]:
-                    nonlocal now
-                    now += seconds[0 if self.frozen else 1]
-                    return [x]
-
-                return run
+        clock = Clock()
 
         def opened(most: int) -> Opened:
             config = session_config(SessionPolicy())
             one = from_checkpoint(saved_model("affine"), ["serve"], config, most)
-            return Timed(**attrs.asdict(one, recurse=False))
+            return Timed.of(one, clock, lambda it, _: seconds[0 if it.frozen else 1])
 
         sessions = [opened(100), opened(0)]
-        assert fastest(sessions, Tuner(lambda: now)) == best
+        assert fastest(sessions, Tuner(clock.seconds)) == best
         for one in sessions:
             one.close()
 

@@ -290,7 +290,7 @@ class ListeningTests(ServerCase):
                 f"Serving a model at {at}",
                 f"Serving a model at http://127.0.0.1:{number}/",
                 "serving_default: x float32 [-1] -> y float32 [-1]",
-                "  batched, up to 32 rows a run",
+                "  batched, up to 128 rows a run",
                 f"""  curl {at} -d '{{"x":[0]}}'""",
             ],
         )

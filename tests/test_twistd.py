@@ -175,7 +175,7 @@ def test_the_log_tells_what_a_person_needs(server: ServerProcess, zoo: str) -> N
     told = "\n".join(texts)
     assert (
         "serving_default: x float32 [-1] -> y float32 [-1]\n"
-        "  batched, up to 32 rows a run\n"
+        "  batched, up to 128 rows a run\n"
         f"  curl {url} -d '{{\"x\":[0]}}'\n"
     ) in told
     assert "scalar: x bool [] -> y bool []\n  one call a run: " in told

@@ -81,10 +81,8 @@ class Admission:
         if not self._slots.limit:
             return Refusal(Shed.STUCK, Unavailable(NO_SLOT))
         refusal = self._held.refusal(rows, size)
-        # Even if every row ran alone.
-        runs = self._waiting.rows + len(self._slots) + rows
-        if refusal is None and seconds < runs * self._slots.longest:
-            missing = self._predicted(method, rows, client) - seconds
+        if refusal is None:
+            missing = self._missing(method, rows, client, seconds)
             if missing > 0 and self._is_sure(method):
                 method.cost.crowded_until = self._clock.seconds() + CROWDED
                 return Refusal(Shed.DEADLINE, NoTime(whole(missing)))
@@ -99,14 +97,11 @@ class Admission:
             client: who calls.
             seconds: until the deadline.
         """
-        slots = self._slots
-        if self.closed or seconds <= 0 or not slots.limit:
+        if self.closed or seconds <= 0 or not self._slots.limit:
             return None
-        # As above, of a single row.
-        if seconds < (self._waiting.rows + len(slots) + 1) * slots.longest:
-            missing = self._predicted(method, 1, client) - seconds
-            if missing > 0 and self._is_known(method.cost):
-                return whole(missing)
+        missing = self._missing(method, 1, client, seconds)
+        if missing > 0 and self._is_known(method.cost):
+            return whole(missing)
         return None
 
     def too_late(self) -> Refusal:
@@ -121,6 +116,16 @@ class Admission:
         """Seconds until a call would run that came now, if all before it ran first."""
         limit = max(self._slots.limit, 1)
         return self._slots.wait() + self._waiting.seconds() / limit
+
+    def _missing(
+        self, method: IRunnable, rows: int, client: str, seconds: float
+    ) -> float:
+        """By how many seconds a call would be answered too late; 0 or less if not."""
+        # Even if every row ran alone.
+        runs = self._waiting.rows + len(self._slots) + rows
+        if seconds >= runs * self._slots.longest:
+            return 0.0
+        return self._predicted(method, rows, client) - seconds
 
     def _predicted(self, method: IRunnable, rows: int, client: str) -> float:
         """Seconds until a call of a client would be answered.

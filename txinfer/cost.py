@@ -161,7 +161,7 @@ class Cost:
             self._size(_size_of(rows)).learn(rows, seconds, self.runs)
             known = [s.rows / s.seconds for s in self._sizes if s.runs]
             self.row_seconds = 1 / max(known)
-            if self._most is not inf and self._gains():
+            if self._most < inf and self._gains():
                 self._most = inf
 
     def expect(self, seconds: Sequence[float]) -> None:
@@ -173,7 +173,7 @@ class Cost:
         rates = [rows / max(it, 1e-9) for rows, it in zip(FEW, seconds, strict=True)]
         if rates[-1] < GROWS * rates[0]:
             self._first = _as_good(rates)
-        gain = rates[-1] / rates[-2]
+        gain = _gain(seconds)
         if gain < GAINS_MORE:
             self._most = FEW[-2] if gain < GAINS else FEW[-1]
 
@@ -298,8 +298,14 @@ def is_clear(seconds: Sequence[float]) -> bool:
     """Whether there is no doubt what to expect of runs of ``FEW`` rows that took so
     many seconds.
     """
-    gain = FEW[-1] * seconds[-2] / (FEW[-2] * max(seconds[-1], 1e-9))
-    return not GAINS <= gain < GAINS_CLEARLY
+    return not GAINS <= _gain(seconds) < GAINS_CLEARLY
+
+
+def _gain(seconds: Sequence[float]) -> float:
+    """How many times as many rows a second the largest of such runs got through as
+    the one before.
+    """
+    return FEW[-1] * seconds[-2] / (FEW[-2] * max(seconds[-1], 1e-9))
 
 
 def _as_good(rates: Sequence[float]) -> int:

@@ -127,7 +127,9 @@ class Overlap:
         return {number: known.rate for number, known in self._known.items()}
 
     def _pass(self, now: float) -> None:
-        """Count the time since the last run began or ended."""
+        """Count the time since the last run began or ended: once if any run was under
+        way, and once for each that was.
+        """
         if self.running:
             self._busy += now - self._began
             self._spent += self.running * (now - self._began)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import attrs
 from attrs.validators import ge
@@ -49,6 +50,11 @@ class BatchPolicy:
         """The most rows that wait and run at once."""
         return self.queue.queue_rows or BATCHES * self.max_rows
 
+    @property
+    def largest(self) -> int:
+        """The most rows that any run may have."""
+        return max(self.short_rows, self.max_rows)
+
     def most(self, at_most: Callable[[int], float]) -> int:
         """How many rows may run together.
 
@@ -56,8 +62,20 @@ class BatchPolicy:
             at_most: the seconds that a run of so many rows takes, rather more than
                 less; infinite if nothing is known.
         """
-        rows = max(self.short_rows, self.max_rows)
-        return rows if at_most(rows) < SHORT_SECONDS else self.max_rows
+        is_short = at_most(self.largest) < SHORT_SECONDS
+        return self.largest if is_short else self.max_rows
+
+
+def sized(batch_size: int = 0, **rest: Any) -> BatchPolicy:
+    """A policy whose batches have at most so many rows; with 0, as many as suit.
+
+    Args:
+        batch_size: the largest batch, in rows.
+        rest: what else there is to say of a :class:`BatchPolicy`.
+    """
+    if batch_size:
+        return BatchPolicy(batch_size, **rest)
+    return BatchPolicy(USUAL_ROWS, short_rows=SHORT_ROWS, **rest)
 
 
 def bounded(policy: BatchPolicy, pads: Sequence[int]) -> BatchPolicy:

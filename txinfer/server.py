@@ -234,7 +234,7 @@ class Server(Service):
     def _tell_methods(self, model: str, curl: str) -> None:
         inference = self.inference
         methods = inference.model(model).methods()
-        rows = inference.policy.max_rows
+        rows = inference.policy.largest
         for line in lines(methods, rows, curl, inference.batch_transpose):
             self.log.info("{line}", line=line)
 

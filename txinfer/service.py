@@ -33,7 +33,7 @@ from .observe import NOBODY, IObserver, Load
 from .operations import FIGURES, Operations
 from .paths import STATIC_SEGMENT, Paths
 from .places import MODEL_SIZE
-from .policy import SHORT_ROWS, BatchPolicy, bounded
+from .policy import BatchPolicy, bounded, sized
 from .processors import runs_at_once
 from .protocols.addressed import add_routes
 from .protocols.native import Dialect
@@ -73,7 +73,8 @@ class InferenceService(Service, Calls):
         tags: the tags of the graph to load, of models that do not say theirs.
         poll_seconds: how often folders are searched for new versions; with 0
             only at the start.
-        policy: how calls are gathered into batches.
+        policy: how calls are gathered into batches; by default of 32 rows, or of 128
+            where runs of them are short.
         fetch: how far URL inputs are fetched; None takes no URLs.
         static_path: a folder served under ``web/``; None serves none.
         batch_transpose: over HTTP an object is always one example.
@@ -138,7 +139,7 @@ class InferenceService(Service, Calls):
         self._tags = tags
         self._static_path = static_path
         pads = sorted(set(pad_batches))
-        self.policy = bounded(policy or BatchPolicy(short_rows=SHORT_ROWS), pads)
+        self.policy = bounded(policy or sized(), pads)
         # What several lives hold, and the door of a site.
         self.held = Held(self.policy.queue_rows, self.policy.queue.queue_bytes)
         self.cors = cors

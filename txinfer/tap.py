@@ -241,8 +241,10 @@ def makeService(
     if reactor is None:
         from twisted.internet import reactor
     from .accesslog import access_log
+    from .memory import share_arenas
     from .server import Server
 
+    share_arenas()
     inference = _inference(options, reactor, load_folder)
     path, form = options["access_log"], options["access_log_format"]
     log = None if path is None else access_log(path, form, reactor)
@@ -262,14 +264,12 @@ def _inference(
 ) -> InferenceService:
     from .exposition import process_registry
     from .fetch import FetchPolicy
-    from .memory import share_arenas
-    from .policy import SHORT_ROWS, USUAL_ROWS, BatchPolicy
+    from .policy import sized
     from .processors import runs_at_once
     from .quiet import load_quietly
     from .service import InferenceService
     from .tune import SessionPolicy
 
-    share_arenas()
     at_once = options["session_threads"] or runs_at_once()
     session = SessionPolicy(
         options["intra_threads"],
@@ -283,11 +283,8 @@ def _inference(
         tags=options["tags"],
         poll_seconds=options["poll_seconds"],
         model_size=options["model_size"],
-        policy=BatchPolicy(
-            options["batch_size"] or USUAL_ROWS,
-            options["queue"],
-            runs=options["runs"],
-            short_rows=0 if options["batch_size"] else SHORT_ROWS,
+        policy=sized(
+            options["batch_size"], queue=options["queue"], runs=options["runs"]
         ),
         pad_batches=options["pad_batches"] or (),
         threads=at_once,
