@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ CHECK_EVERY = 0.2
 
 # Before the clock runs, in seconds: connections are made, batches grow.
 WARM_UP = 1
+
+# What clients have asked who are gone may be answered all the same. So a run begins
+# when a server is at rest: when it uses no more than such a share of a processor from
+# one look to the next, so many seconds later. It is looked at so many times at most.
+AT_REST = 0.1
+LOOK_EVERY = 0.1
+LOOKS = 50
 
 HOW_TO_GET_WRK = "wrk is not there; on Debian: apt-get install wrk"
 
@@ -107,10 +115,13 @@ def drive(
         if pause:
             arguments.append(str(pause))
         wrk(url, arguments, connections, WARM_UP)
+        settle(server)
         runs, cpu = batches(server.port), server.cpu_seconds()
         with Checker(server, others) as checker:
             said = wrk(url, arguments, connections, seconds)
     cpu = server.cpu_seconds() - cpu
+    memory = server.resident_mib()
+    settle(server)
     if checker.wrong:
         raise NotServing(f"{server.name} answered wrongly: {checker.wrong[0]}")
     return Reading(
@@ -118,11 +129,22 @@ def drive(
         p50=said["p50"],
         p99=said["p99"],
         cpu=cpu * 1e6 / max(1, said["requests"] + checker.checked),
-        memory=server.resident_mib(),
+        memory=memory,
         batch_rows=_rows_a_batch(runs, batches(server.port)),
         checked=checker.checked,
         failures=said["refused"] + said["broken"],
     )
+
+
+def settle(server: Server) -> None:
+    """Wait until a server is at rest."""
+    before = server.cpu_seconds()
+    for _ in range(LOOKS):
+        time.sleep(LOOK_EVERY)
+        now = server.cpu_seconds()
+        if now - before <= AT_REST * LOOK_EVERY:
+            return
+        before = now
 
 
 def wrk(url: str, arguments: list[str], connections: int, seconds: int) -> Any:

@@ -18,9 +18,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
-from . import limit, ours
+from . import ours
 from .arguments import among, described, numbers
 from .drive import Reading, drive
+from .limit import Limit, Rates, highest
 from .peers import PEERS
 from .process import NotServing, Server
 from .profiled import report
@@ -34,6 +35,9 @@ Contender = tuple[Server, list[Request]]
 
 #: By the connections, and then by the server, in the order of the rounds.
 Readings = dict[int, dict[str, list[Reading]]]
+
+#: What the model alone did in the same rounds, by the connections.
+Limits = dict[int, list[float]]
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -76,30 +80,31 @@ def contenders(
         yield server, requests
 
 
-def measure(running: Sequence[Contender], chosen: argparse.Namespace) -> Readings:
-    """Every cell of a workload, the servers in turn: A B A B."""
+def measure(
+    running: Sequence[Contender], limit: Limit | None, chosen: argparse.Namespace
+) -> tuple[Readings, Limits]:
+    """Every cell of a workload, the servers and the model alone in turn: A B A B."""
     found: Readings = {}
+    limits: Limits = {}
     for connections in chosen.connections:
         cell = found[connections] = {server.name: [] for server, _ in running}
+        alone: list[Rates] = []
         for _ in range(chosen.rounds):
             for server, requests in running:
                 reading = drive(server, requests, connections, chosen.seconds)
                 cell[server.name].append(reading)
                 print(".", end="", file=sys.stderr, flush=True)
+            if limit is not None:
+                alone.append(limit.read(connections, chosen.seconds))
+        limits[connections] = highest(alone)
     print(file=sys.stderr)
-    return found
+    return found, limits
 
 
-def lines(workload: Workload, found: Readings, limits: limit.Rates) -> list[list[str]]:
+def lines(workload: Workload, found: Readings, limits: Limits) -> list[list[str]]:
     """The lines of the table for a workload."""
     return [
-        row(
-            workload.name,
-            server,
-            connections,
-            readings,
-            limit.attainable(limits, connections) if limits else 0.0,
-        )
+        row(workload.name, server, connections, readings, limits[connections])
         for connections, cell in found.items()
         for server, readings in cell.items()
     ]
@@ -126,9 +131,11 @@ def main() -> None:
     for name in chosen.workloads:
         workload = WORKLOADS[name]
         with ExitStack() as stack:
+            limit = None if chosen.no_limit else Limit(workload.model)
+            if limit is not None:
+                stack.callback(limit.close)
             running = list(contenders(workload, chosen, stack))
-            limits = {} if chosen.no_limit else limit.best(workload.model, 0.7)
-            found = measure(running, chosen)
+            found, limits = measure(running, limit, chosen)
         told += lines(workload, found, limits)
         compared += ratios(workload, found) if running else []
         if chosen.profile:

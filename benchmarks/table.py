@@ -35,9 +35,17 @@ def row(
     server: str,
     connections: int,
     readings: Sequence[Reading],
-    limit: float,
+    alone: Sequence[float],
 ) -> list[str]:
-    """A line of the table: the means of readings of the same thing."""
+    """A line of the table: the means of readings of the same thing.
+
+    Args:
+        workload: its name.
+        server: its name.
+        connections: how many.
+        readings: of the server.
+        alone: rows a second of the model alone, each read after one of these; or none.
+    """
     rate = mean(reading.rate for reading in readings)
     rows = [it.batch_rows for it in readings if it.batch_rows is not None]
     return [
@@ -50,7 +58,7 @@ def row(
         f"{mean(it.cpu for it in readings):,.0f}",
         f"{max(it.memory for it in readings):,.0f}",
         f"{mean(rows):.1f}" if rows else "-",
-        f"{rate / limit:.2g}" if limit else "-",
+        f"{share(readings, alone):.2g}" if alone else "-",
         str(sum(it.checked for it in readings)),
         str(sum(it.failures for it in readings)),
     ]
@@ -61,10 +69,18 @@ def ratio(ours: Sequence[Reading], theirs: Sequence[Reading]) -> float:
 
     Not a number if the peer answered nothing in one of the runs.
     """
-    pairs = list(zip(ours, theirs, strict=True))
-    if not all(other.rate for _, other in pairs):
+    return share(ours, [reading.rate for reading in theirs])
+
+
+def share(ours: Sequence[Reading], rates: Sequence[float]) -> float:
+    """How many times other rates our throughput is, by neighbours in time.
+
+    Not a number if one of them is nothing.
+    """
+    if not all(rates):
         return math.nan
-    return geometric_mean(mine.rate / other.rate for mine, other in pairs)
+    pairs = zip(ours, rates, strict=True)
+    return geometric_mean(mine.rate / rate for mine, rate in pairs)
 
 
 def circumstances(packages: Iterable[str]) -> str:

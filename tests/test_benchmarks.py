@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import limit, models, ours, run
+from benchmarks import models, ours, run
 from benchmarks.drive import Reading, drive
+from benchmarks.limit import Alone, Choice, Limit, best, highest
 from benchmarks.process import NotServing
 from benchmarks.table import HEADS, circumstances, ratio, row, table
 from benchmarks.workloads import FILE, JSON, MSGPACK, NPY, RAW, WORKLOADS, Request
@@ -89,7 +90,7 @@ class TestRequests:
 class TestTable:
     def test_a_line_has_a_cell_for_each_head(self) -> None:
         readings = [reading(1000, 2.0), reading(2000, 4.0)]
-        line = row("tiny", "ours", 8, readings, 3000)
+        line = row("tiny", "ours", 8, readings, [2000, 4000])
         assert dict(zip(HEADS, line, strict=True)) == {
             "workload": "tiny",
             "server": "ours",
@@ -106,7 +107,7 @@ class TestTable:
         }
 
     def test_what_is_unknown_is_left_open(self) -> None:
-        line = row("tiny", "ours", 8, [reading(1000)], 0)
+        line = row("tiny", "ours", 8, [reading(1000)], [])
         assert line[-4:-2] == ["-", "-"]
 
     def test_columns_are_as_wide_as_their_cells(self) -> None:
@@ -126,8 +127,29 @@ class TestTable:
 
 class TestLimit:
     def test_runs_larger_than_the_connections_do_not_count(self) -> None:
-        rates = {1: 10.0, 8: 50.0, 64: 30.0}
-        assert [limit.attainable(rates, n) for n in (1, 8, 64)] == [10, 50, 50]
+        rates = {Choice(way, rows): 0.0 for way in ("a", "b") for rows in (1, 8, 64)}
+        rates |= {Choice("a", 1): 10.0, Choice("b", 8): 50.0, Choice("a", 64): 30.0}
+        assert best(rates, 1) == [Choice("a", 1), Choice("b", 1)]
+        assert best(rates, 8) == [Choice("b", 8), Choice("a", 1)]
+        assert best(rates, 64) == [Choice("b", 8), Choice("a", 64)]
+
+    def test_what_is_best_in_all_rounds_counts(self) -> None:
+        a, b = Choice("a", 1), Choice("b", 8)
+        assert highest([{a: 9, b: 5}, {a: 9, b: 6}, {a: 9, b: 20}]) == [5, 6, 20]
+        assert highest([]) == []
+
+    def test_a_model_alone_is_read_in_the_best_way(self) -> None:
+        limit = Limit("tiny", ["inline"], [1, 8])
+        try:
+            assert limit.rates.keys() == {Choice("inline", 1), Choice("inline", 8)}
+            assert limit.read(8, 0.1).keys() == limit.rates.keys()
+            assert min(limit.read(8, 0.1).values()) > 0
+        finally:
+            limit.close()
+
+    def test_a_process_that_ends_is_told_of(self) -> None:
+        with pytest.raises(RuntimeError, match="KeyError: 'sideways'"):
+            Alone("tiny", "sideways")
 
 
 class TestCommandLine:
