@@ -228,9 +228,9 @@ def test_a_plain_call_takes_the_short_way(
     taken = []
 
     class Noted(quick.QuickCall):
-        def begin(self, tensors: Tensors, *more: Any) -> None:
-            taken.append(tensors)
-            super().begin(tensors, *more)
+        def begin(self, deadline: float | None) -> None:
+            taken.append(self)
+            super().begin(deadline)
 
     monkeypatch.setattr(quick, "QuickCall", Noted)
     ask(bench, "/double", b'{"x":[[1,2]]}', SHORT)
@@ -246,6 +246,16 @@ def test_a_plain_call_takes_the_short_way(
     assert len(taken) == 4
     ask(bench, "/text", b"\x89PNG", PICTURE)
     assert len(taken) == 5
+
+
+def test_a_body_is_not_kept_while_its_call_waits(bench: Bench) -> None:
+    body = b'{"x":[[1,2]]}'
+    connection = bench.web.begin("POST", "/double", body, SHORT)
+    request, site = connection.channel.current, connection.channel.site
+    assert (request.body, site.held) == (b"", len(body))
+    bench.threads.finish()
+    assert connection.answer().value == {"y": [[2.0, 4.0]]}
+    assert site.held == 0
 
 
 def test_a_client_that_hangs_up_on_the_short_way_gives_up_its_call(

@@ -79,7 +79,7 @@ class EndingChannel(AnswerChannel):
         self._drop_parts()
         current, self.current = self.current, None
         if current is not None:
-            self.site.held -= len(current.body)
+            self.site.held -= current.held
             current.connectionLost(reason)
             if not current.finished:
                 self.site.tell_gone(current, self)

@@ -27,7 +27,7 @@ READ_AHEAD = 65536
 # Bytes read at a time of a body that is known to have as many left. A body that comes
 # in one piece is never copied; and many connections may be read in one turn of the
 # reactor (``readers.AT_ONCE``), which has others to see to.
-LARGE_READ = 512 * 1024
+LARGE_READ = 1024 * 1024
 
 
 @implementer(IPushProducer)
@@ -213,7 +213,7 @@ class BoundedChannel(EndingChannel):
         request, self.current = self.current, None
         assert request is not None
         self._answered = False
-        site, size = self.site, len(request.body)
+        site, size = self.site, request.held
         site.held -= size
         if not request.persistent:
             self.loseConnection()

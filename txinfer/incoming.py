@@ -94,7 +94,7 @@ class Incoming:
     def close(self) -> None:
         """Let go of what was read."""
         self._channel = None
-        self._site.held -= sum(len(request.body) for request in self.ready)
+        self._site.held -= sum(request.held for request in self.ready)
         self.ready.clear()
         self.drop_body()
 
@@ -119,6 +119,7 @@ class Incoming:
         if self.refusal is not None or request is None:
             return
         # The request gives back what it holds.
+        request.held = self._body.size
         request.body = self._body.take()
         self.ready.append(request)
         self._request = None

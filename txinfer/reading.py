@@ -120,6 +120,7 @@ class Reader(Incoming):
                 return True
             self._request = None
             site.held += length
+            request.held = length
             request.body = data[-length:]
         self.ready.append(request)
         return True

@@ -78,9 +78,10 @@ class BoundedRequest(WebRequest):
         arrived: when its first byte came, in seconds on the reactor's clock.
 
     ``comes_from`` is the client's network, which its connection knows;
-    ``body`` holds the whole body once it is there; ``pending`` is cancelled if
-    the client hangs up before the answer; ``labels`` and ``trace`` tell whose
-    method was called and where the time went, if it is a call.
+    ``body`` holds the whole body once it is there, and as long as it is wanted;
+    ``held`` is how many bytes the site counts for it until the request is answered;
+    ``pending`` is cancelled if the client hangs up before the answer; ``labels`` and
+    ``trace`` tell whose method was called and where the time went, if it is a call.
     """
 
     channel: Any
@@ -88,6 +89,7 @@ class BoundedRequest(WebRequest):
     defaultContentType = b"application/json"
     persistent = False
     body = b""
+    held = 0
     pending: Deferred[Any] | None = None
     labels = NOBODYS
     trace: Trace | None = None

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
@@ -39,6 +39,9 @@ DEFAULT_METHOD = "serving_default"
 #: A Deferred that fires with the body of an answer whose head is set; or
 #: NOT_DONE_YET. (Klein's types know of no such choice.)
 Answer = Any
+
+#: What answers a call of a method within a visit.
+Answers = Callable[[IMethod, Visit], Awaitable[bytes]]
 
 
 @attrs.frozen
@@ -106,8 +109,8 @@ class Dialect:
         except InferenceError:
             # The long way meets the same, and sees to what belongs to it.
             return Deferred.fromCoroutine(self._call(request, predictor, name))
-        long_way = partial(self._call_anew, predictor, name)
-        if self._quick_way.take(request, method, long_way):
+        row_by_row = partial(self._call_row_by_row, predictor, name)
+        if self._quick_way.take(request, method, row_by_row):
             return NOT_DONE_YET
         return Deferred.fromCoroutine(self._call(request, predictor, name))
 
@@ -116,15 +119,34 @@ class Dialect:
         with Visit(request, self.limits, self.observer, self.clock):
             raise error
 
-    def _call_anew(self, predictor: IPredictor, name: str, request: IRequest) -> None:
-        """Answer a request the long way that had begun the quick way."""
-        answer_with(request, partial(self._call, request, predictor, name))
+    def _call_row_by_row(
+        self,
+        predictor: IPredictor,
+        name: str,
+        request: IRequest,
+        asked: Asked,
+        tensors: Tensors,
+    ) -> None:
+        """Answer a request that was read the quick way."""
+
+        async def answer(method: IMethod, visit: Visit) -> bytes:
+            kind = kind_of(request, method.signature)
+            parts = await self._predict_rows(method, kind, asked, tensors, visit)
+            return await self._reply(request, method, kind, asked, parts)
+
+        answer_with(request, partial(self._visited, request, predictor, name, answer))
 
     async def _call(self, request: IRequest, predictor: IPredictor, name: str) -> bytes:
+        answer = partial(self._answer, request)
+        return await self._visited(request, predictor, name, answer)
+
+    async def _visited(
+        self, request: IRequest, predictor: IPredictor, name: str, answer: Answers
+    ) -> bytes:
         with Visit(request, self.limits, self.observer, self.clock) as visit:
             with predictor.lease(name) as method:
                 visit.begin(method.labels)
-                body = await self._answer(request, method, visit)
+                body = await answer(method, visit)
             visit.encoded()
             return body
 
@@ -141,7 +163,17 @@ class Dialect:
         visit.decoded()
         calls = await self._tensors(signature, asked, visit)
         parts = await self._predict(method, kind, asked, calls, visit)
-        body = written(kind, asked, signature, parts)
+        return await self._reply(request, method, kind, asked, parts)
+
+    async def _reply(
+        self,
+        request: IRequest,
+        method: IMethod,
+        kind: Kind,
+        asked: Asked,
+        parts: Parts,
+    ) -> bytes:
+        body = written(kind, asked, method.signature, parts)
         reply_bytes(request, body, kind.value)
         # Arrays of floats become hardly smaller.
         if len(body) < WORTH_PACKING or kind is not Kind.JSON:
@@ -180,13 +212,24 @@ class Dialect:
             raise asked.placed(error) from None
         if asked.form is Form.ROWS and not has_rows(outputs, asked.rows):
             # It has just been found out that the method must be called directly.
-            calls = split(calls[0], [1] * asked.rows)
-            asked = asked._replace(apart=True, wrapped=True)
-            return await self._predict_each(method, kind, asked, calls, visit)
+            return await self._predict_rows(method, kind, asked, calls[0], visit)
         if asked.wrapped and not has_rows(outputs, 1):
             raise RowsMissing
         size_of(kind, outputs, self.limits)
         return [outputs]
+
+    async def _predict_rows(
+        self,
+        method: IMethod,
+        kind: Kind,
+        asked: Asked,
+        tensors: Tensors,
+        visit: Visit,
+    ) -> Parts:
+        """The outputs for a call, one row after the other."""
+        calls = split(tensors, [1] * asked.rows)
+        asked = asked._replace(apart=True, wrapped=True)
+        return await self._predict_each(method, kind, asked, calls, visit)
 
     async def _predict_each(
         self,

@@ -45,6 +45,10 @@ TYPE_LINES = {
     kind: b"Vary: Accept\r\nContent-Type: %s\r\n" % kind.value for kind in Kind
 } | {Kind.JSON: JSON_TYPE}
 
+#: What answers a request whose rows have to run one by one, by what it asks for and
+#: its tensors.
+RowByRow = Callable[[BoundedRequest, Asked, Tensors], object]
+
 
 class Terms(NamedTuple):
     """What a request's head says of how it is to be answered.
@@ -96,17 +100,15 @@ class QuickWay:
     clock: IReactorTime
     batch_transpose: bool
 
-    def take(
-        self, request: Any, method: IMethod, long_way: Callable[[Any], object]
-    ) -> bool:
+    def take(self, request: Any, method: IMethod, row_by_row: RowByRow) -> bool:
         """Begin to answer a call, if it can be answered this way.
 
         Args:
             request: whole.
             method: what is called; it need not be leased, since the call is
                 submitted before this returns.
-            long_way: answers a request from its beginning; called if it turns
-                out only later that it has to.
+            row_by_row: called if it turns out only later that the rows of a call
+                have to run one by one.
 
         Returns:
             Whether the request will be answered.
@@ -139,8 +141,12 @@ class QuickWay:
                 return False
         asked, tensors = known
         trace = Trace(self.clock.seconds() - began)
-        call = QuickCall(self, request, method, asked, trace, long_way, terms)
-        call.begin(tensors, deadline)
+        call = QuickCall(
+            self, request, method, asked, tensors, trace, row_by_row, terms
+        )
+        call.begin(deadline)
+        # Numbers take more in JSON than as an array, and calls may wait.
+        request.body = b""
         return True
 
     def _read(
@@ -218,17 +224,18 @@ class QuickCall:
     _request: BoundedRequest
     _method: IMethod
     _asked: Asked
+    _tensors: Tensors
     _trace: Trace
-    _long_way: Callable[[Any], object]
+    _row_by_row: RowByRow
     _terms: Terms
 
-    def begin(self, tensors: Tensors, deadline: float | None) -> None:
+    def begin(self, deadline: float | None) -> None:
         """Submit the call; its request is answered when the outputs are there."""
         request = self._request
         request.labels = self._method.labels
         request.trace = self._trace
         pending = self._method.predict(
-            tensors, deadline, client_of(request), self._trace
+            self._tensors, deadline, client_of(request), self._trace
         )
         request.pending = pending
         pending.addCallbacks(self._answer, self._fail)
@@ -245,7 +252,7 @@ class QuickCall:
         began = way.clock.seconds()
         if asked.form is not COLUMNS and not has_rows(outputs, asked.rows):
             # The method is direct from now on.
-            self._long_way(self._request)
+            self._row_by_row(self._request, asked, self._tensors)
             return
         try:
             body = self._encoded(outputs)
