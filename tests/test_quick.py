@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from twisted.internet.defer import Deferred
 
+from tests.deferreds import result
 from tests.memory import spec
 from tests.test_native import Bench
 from tests.web_client import Answer
 from txinfer.admission import CROWDED
-from txinfer.errors import InputRefused
+from txinfer.errors import InputRefused, RowsMissing
 from txinfer.limits import CallLimits
 from txinfer.npz import write_npz
 from txinfer.observe import Shed
@@ -58,6 +60,10 @@ def merged(tensors: Tensors) -> Tensors:
     return {"y": tensors["x"][:1] * 0 + tensors["x"].sum()}
 
 
+def none(tensors: Tensors) -> Tensors:
+    return {"y": tensors["x"][:0]}
+
+
 def twice(tensors: Tensors) -> Tensors:
     return {"y": np.repeat(tensors["x"], 2, axis=1)}
 
@@ -70,6 +76,7 @@ METHODS = {
     "text": (TEXT, long_text),
     "broken": (SCALAR, broken),
     "merged": (SCALAR, merged),
+    "none": (SCALAR, none),
     "twice": (VECTOR, twice),
 }
 
@@ -256,6 +263,27 @@ def test_a_body_is_not_kept_while_its_call_waits(bench: Bench) -> None:
     bench.threads.finish()
     assert connection.answer().value == {"y": [[2.0, 4.0]]}
     assert site.held == 0
+
+
+def test_rows_run_one_by_one_where_the_call_was_read(bench: Bench) -> None:
+    body = b'[{"x":1},{"x":2}]'
+    connection = bench.web.begin("POST", "/merged", body, SHORT)
+    # There may be another version by the time, which wants something else.
+    ended = Deferred.fromCoroutine(bench.servable.end())
+    bench.threads.finish()
+    assert connection.answer().value == [{"y": 1.0}, {"y": 2.0}]
+    assert result(ended) is None
+    assert bench.model.closed == 1
+
+
+def test_a_row_without_an_answer_of_its_own_does_not_run_again() -> None:
+    runs = []
+    for fields in (SHORT, LONG):
+        bench = Bench(methods=METHODS).load()
+        answer = ask(bench, "/none", b'{"x":1}', fields)
+        assert (answer.status, answer.error) == (400, str(RowsMissing()))
+        runs.append(len(bench.model.calls))
+    assert runs[0] == runs[1]
 
 
 def test_a_client_that_hangs_up_on_the_short_way_gives_up_its_call(

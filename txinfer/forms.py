@@ -29,8 +29,9 @@ class Form(Enum):
     ROWS = "rows"
 
 
-#: The form of most calls: a member of an Enum takes long to look up (see :mod:`.ends`).
+#: Those of most calls: a member of an Enum takes long to look up (see :mod:`.ends`).
 COLUMNS = Form.COLUMNS
+ROW = Form.ROW
 
 
 class Asked(NamedTuple):

@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import attrs
@@ -39,9 +38,6 @@ DEFAULT_METHOD = "serving_default"
 #: A Deferred that fires with the body of an answer whose head is set; or
 #: NOT_DONE_YET. (Klein's types know of no such choice.)
 Answer = Any
-
-#: What answers a call of a method within a visit.
-Answers = Callable[[IMethod, Visit], Awaitable[bytes]]
 
 
 @attrs.frozen
@@ -109,8 +105,7 @@ class Dialect:
         except InferenceError:
             # The long way meets the same, and sees to what belongs to it.
             return Deferred.fromCoroutine(self._call(request, predictor, name))
-        row_by_row = partial(self._call_row_by_row, predictor, name)
-        if self._quick_way.take(request, method, row_by_row):
+        if self._quick_way.take(request, method, self._call_row_by_row):
             return NOT_DONE_YET
         return Deferred.fromCoroutine(self._call(request, predictor, name))
 
@@ -120,33 +115,31 @@ class Dialect:
             raise error
 
     def _call_row_by_row(
-        self,
-        predictor: IPredictor,
-        name: str,
-        request: IRequest,
-        asked: Asked,
-        tensors: Tensors,
+        self, request: IRequest, method: IMethod, asked: Asked, tensors: Tensors
     ) -> None:
-        """Answer a request that was read the quick way."""
+        """Answer a request that was read the quick way.
 
-        async def answer(method: IMethod, visit: Visit) -> bytes:
-            kind = kind_of(request, method.signature)
-            parts = await self._predict_rows(method, kind, asked, tensors, visit)
-            return await self._reply(request, method, kind, asked, parts)
+        The method has read it, and goes on: if another version has been published
+        meanwhile, that may want other inputs. It need not be leased, since each row is
+        submitted before the one before it, or the whole call, counts as answered.
+        """
 
-        answer_with(request, partial(self._visited, request, predictor, name, answer))
+        async def answer() -> bytes:
+            with Visit(request, self.limits, self.observer, self.clock) as visit:
+                visit.begin(method.labels)
+                kind = kind_of(request, method.signature)
+                parts = await self._predict_rows(method, kind, asked, tensors, visit)
+                body = await self._reply(request, method, kind, asked, parts)
+                visit.encoded()
+                return body
+
+        answer_with(request, answer)
 
     async def _call(self, request: IRequest, predictor: IPredictor, name: str) -> bytes:
-        answer = partial(self._answer, request)
-        return await self._visited(request, predictor, name, answer)
-
-    async def _visited(
-        self, request: IRequest, predictor: IPredictor, name: str, answer: Answers
-    ) -> bytes:
         with Visit(request, self.limits, self.observer, self.clock) as visit:
             with predictor.lease(name) as method:
                 visit.begin(method.labels)
-                body = await answer(method, visit)
+                body = await self._answer(request, method, visit)
             visit.encoded()
             return body
 

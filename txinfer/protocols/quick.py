@@ -22,8 +22,8 @@ from ..bodies import Reads, reader_of
 from ..bounds import check_calls
 from ..codings import WORTH_PACKING
 from ..deadlines import HEADER, wait_of
-from ..errors import InferenceError, InvalidInput, NoTime
-from ..forms import COLUMNS, Asked
+from ..errors import InferenceError, InvalidInput, NoTime, RowsMissing
+from ..forms import COLUMNS, ROW, Asked
 from ..guard import client_of
 from ..interfaces import IMethod
 from ..jsonin import read_new
@@ -45,9 +45,9 @@ TYPE_LINES = {
     kind: b"Vary: Accept\r\nContent-Type: %s\r\n" % kind.value for kind in Kind
 } | {Kind.JSON: JSON_TYPE}
 
-#: What answers a request whose rows have to run one by one, by what it asks for and
-#: its tensors.
-RowByRow = Callable[[BoundedRequest, Asked, Tensors], object]
+#: What answers a request whose rows have to run one by one, by the method, what it asks
+#: for and its tensors.
+RowByRow = Callable[[BoundedRequest, IMethod, Asked, Tensors], object]
 
 
 class Terms(NamedTuple):
@@ -252,7 +252,10 @@ class QuickCall:
         began = way.clock.seconds()
         if asked.form is not COLUMNS and not has_rows(outputs, asked.rows):
             # The method is direct from now on.
-            self._row_by_row(self._request, asked, self._tensors)
+            if asked.form is ROW:
+                terms.refuse(self._request, RowsMissing())
+            else:
+                self._row_by_row(self._request, self._method, asked, self._tensors)
             return
         try:
             body = self._encoded(outputs)
