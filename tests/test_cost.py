@@ -151,6 +151,7 @@ def test_no_more_rows_run_together_if_a_few_gain_little(noise: float) -> None:
     assert set(sizes) == {1, 2, 3}
     assert sizes.count(3) > 0.97 * len(sizes)
     assert cost.enough(64) == 2, "that is as good"
+    assert [cost.best(rows, 64) for rows in (2, 3, 4, 5, 7, 8)] == [2, 3, 2, 3, 3, 3]
     assert cost.best(64, 2) == 2
     assert cost.best(64, 1) == 1
 

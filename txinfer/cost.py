@@ -8,7 +8,7 @@ and a batch grows no further than it pays.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from math import ceil, inf
 from typing import NamedTuple
 
 import attrs
@@ -194,7 +194,10 @@ class Cost:
         chosen = self._choose(top)
         if self._sizes[chosen].runs >= KNOWN:
             chosen = self._neighbour(chosen, top)
-        return most if chosen == top else 1 << chosen
+        if chosen < top:
+            return 1 << chosen
+        # A run of the rest alone would take hardly less than one of as many as others.
+        return most if self._most == inf else ceil(rows / ceil(rows / most))
 
     def seconds(self, rows: int) -> float:
         """What a run of so many rows takes, rather less than more; 0 if unknown."""
