@@ -30,8 +30,9 @@ WARM_UP = 1
 
 # What clients have asked who are gone may be answered all the same. So a run begins
 # when a server is at rest: when it uses no more than such a share of a processor from
-# one look to the next, so many seconds later. It is looked at so many times at most.
-AT_REST = 0.1
+# one look to the next, so many seconds later (in which the clock of processes has ten
+# ticks). It is looked at so many times at most.
+AT_REST = 0.15
 LOOK_EVERY = 0.1
 LOOKS = 50
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from .alone import WAYS
@@ -52,11 +53,13 @@ class Alone:
 
     def __init__(self, name: str, way: str) -> None:
         # The environment may not decide on oneDNN: the way does.
-        onednn = {} if way == "plain" else {"TF_ENABLE_ONEDNN_OPTS": "1"}
+        settings = environment(TF_ENABLE_ONEDNN_OPTS="1")
+        if way == "plain":
+            del settings["TF_ENABLE_ONEDNN_OPTS"]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by close()
         self._process = subprocess.Popen(
             module("benchmarks.alone", name, way),
-            env=environment(**onednn),
+            env=settings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -67,7 +70,9 @@ class Alone:
     def rate(self, rows: int, seconds: float) -> float:
         """Rows per second, with so many under way at once."""
         assert self._process.stdin is not None
-        print(rows, seconds, file=self._process.stdin, flush=True)
+        with suppress(BrokenPipeError):
+            # What it said at its end is read.
+            print(rows, seconds, file=self._process.stdin, flush=True)
         return float(self._read())
 
     def close(self) -> None:
@@ -100,9 +105,15 @@ class Limit:
     def __init__(
         self, name: str, ways: Iterable[str] = WAYS, rows: Iterable[int] = ROWS
     ) -> None:
-        self._alone = {way: Alone(name, way) for way in ways}
+        self._alone: dict[str, Alone] = {}
         self._rows = list(rows)
-        self.rates = self._survey()
+        try:
+            for way in ways:
+                self._alone[way] = Alone(name, way)
+            self.rates = self._survey()
+        except BaseException:
+            self.close()
+            raise
 
     def read(self, connections: int, seconds: float) -> Rates:
         """Rows per second in the ways that are best for so many connections."""

@@ -75,10 +75,12 @@ def ratio(ours: Sequence[Reading], theirs: Sequence[Reading]) -> float:
 def share(ours: Sequence[Reading], rates: Sequence[float]) -> float:
     """How many times other rates our throughput is, by neighbours in time.
 
-    Not a number if one of them is nothing.
+    Not a number if one of them is nothing; nothing if one of ours is.
     """
     if not all(rates):
         return math.nan
+    if not all(mine.rate for mine in ours):
+        return 0.0
     pairs = zip(ours, rates, strict=True)
     return geometric_mean(mine.rate / rate for mine, rate in pairs)
 

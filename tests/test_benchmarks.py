@@ -121,6 +121,10 @@ class TestTable:
     def test_there_is_no_ratio_to_a_peer_that_answers_nothing(self) -> None:
         assert math.isnan(ratio([reading(10)], [reading(0)]))
 
+    def test_a_server_that_answers_nothing_has_no_share(self) -> None:
+        assert ratio([reading(0), reading(9)], [reading(5), reading(5)]) == 0
+        assert row("tiny", "ours", 8, [reading(0)], [2000])[-3] == "0"
+
     def test_circumstances_name_the_versions(self) -> None:
         assert f"numpy {np.__version__}" in circumstances(["numpy"])
 
@@ -150,6 +154,25 @@ class TestLimit:
     def test_a_process_that_ends_is_told_of(self) -> None:
         with pytest.raises(RuntimeError, match="KeyError: 'sideways'"):
             Alone("tiny", "sideways")
+
+    def test_the_others_end_if_one_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        closed = []
+        monkeypatch.setattr(Alone, "close", lambda alone: closed.append(alone))
+        monkeypatch.setattr(Alone, "__init__", lambda alone, name, way: None)
+        monkeypatch.setattr(Alone, "rate", lambda alone, rows, seconds: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Limit("tiny", ["plain", "inline"])
+        assert len(closed) == 2
+
+    def test_a_process_that_was_killed_is_told_of(self) -> None:
+        alone = Alone("tiny", "inline")
+        try:
+            alone._process.kill()
+            alone._process.wait()
+            with pytest.raises(RuntimeError, match="ended"):
+                alone.rate(1, 0.1)
+        finally:
+            alone.close()
 
 
 class TestCommandLine:
