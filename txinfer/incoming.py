@@ -25,10 +25,10 @@ Refusal = tuple[int, str, bytes]
 class Site(Protocol):
     """What a reader has to know of the site.
 
-    ``requests`` counts those that have begun, ``held`` the bytes of bodies in
-    memory; ``observer`` is told if that is too much. ``seen`` knows the heads that
-    were sent before. ``gate`` is asked before a body is read, with its announced
-    length (0 if it is chunked).
+    ``requests`` counts those that have begun, ``held`` the bytes of bodies until
+    they are answered; ``observer`` is told if that is too much. ``seen`` knows the
+    heads that were sent before. ``gate`` is asked before a body is read, with its
+    announced length (0 if it is chunked).
     """
 
     limits: DoorLimits

@@ -51,7 +51,7 @@ class Door:
 
     Args:
         connections: how many there are.
-        body_bytes: the bytes of request bodies in memory.
+        body_bytes: the bytes of request bodies until they are answered.
     """
 
     connections: Callable[[], int]

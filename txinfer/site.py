@@ -74,7 +74,7 @@ class BoundedSite(Site):
     """A site whose requests are bounded and that can be drained.
 
     ``channels`` are the connections, ``requests`` how many have begun so far,
-    ``held`` the bytes in memory of bodies, and of answers that wait to be sent,
+    ``held`` the bytes of bodies until they are answered, and of answers that wait,
     and ``unsent`` those of answers alone; ``quota`` is for the log, and ``seen``
     knows heads again.
     ``observer`` is told of every answer, and of clients that hang up before.
