@@ -29,9 +29,10 @@ CHECK_EVERY = 0.2
 WARM_UP = 1
 
 # What clients have asked who are gone may be answered all the same. So a run begins
-# when a server is at rest: when it uses no more than such a share of a processor from
-# one look to the next, so many seconds later (in which the clock of processes has ten
-# ticks). It is looked at so many times at most.
+# when a server is at rest, and ends when it is again, for whoever is next. It is that
+# when it uses no more than such a share of a processor from one look to the next, so
+# many seconds later (the clock of processes has ten ticks in that). It is looked at so
+# many times at most.
 AT_REST = 0.15
 LOOK_EVERY = 0.1
 LOOKS = 50
@@ -138,7 +139,7 @@ def drive(
 
 
 def settle(server: Server) -> None:
-    """Wait until a server is at rest."""
+    """Wait until a server is at rest, but no longer than ``LOOKS`` looks."""
     before = server.cpu_seconds()
     for _ in range(LOOKS):
         time.sleep(LOOK_EVERY)
