@@ -390,6 +390,18 @@ def test_who_comes_for_another_method_does_not_wait_for_company() -> None:
     assert other.runs == [1]
 
 
+def test_a_run_waits_when_the_next_can_have_no_more_rows() -> None:
+    bench = Bench(max_rows=4)
+    work = Work()
+    bench.call(work, 0)
+    bench.call(work, 1, 2, 3)
+    assert not bench.collector.run_waits, "one runs, and only three wait"
+    bench.call(work, 4)
+    assert bench.collector.run_waits
+    bench.finish()
+    assert not bench.collector.run_waits
+
+
 def test_whoever_waits_for_company_may_leave() -> None:
     bench = Bench()
     work = known(bench, 1)

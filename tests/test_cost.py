@@ -63,6 +63,19 @@ def test_a_batch_grows_as_long_as_it_pays(waiting: int, noise: float) -> None:
     assert most_common(serve(cost, RISING, waiting, 300, noise)) == min(waiting, 64)
 
 
+@pytest.mark.parametrize(
+    ("row_seconds", "rows"), [(1e-5, 64), (1e-4, 32), (1e-3, 4), (1e-2, 1)]
+)
+def test_what_a_run_takes_besides_is_shared_where_that_tells(
+    row_seconds: float, rows: int
+) -> None:
+    cost, sizes = Cost(), []
+    for _ in range(400):
+        sizes.append(cost.best(64, 64))
+        cost.learn(sizes[-1], sizes[-1] * row_seconds, 0.0)
+    assert most_common(sizes[200:]) == rows
+
+
 def test_nobody_is_late_for_what_is_not_known_well() -> None:
     cost = Cost()
     cost.learn(8, 0.1, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from typing import Any
@@ -11,12 +12,13 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from tests.services import until
-from txinfer.readers import AT_ONCE, Readers, gather
+from txinfer.readers import AT_ONCE, PATIENCE, WHILE_FULL, Readers, gather
 
 reactor: Any = global_reactor
 
@@ -227,6 +229,120 @@ class ReadersTests(TestCase):
         (readers,) = self.known()
         readers.connectionLost(Failure(connectionDone.value))
         assert all(it.lost is not None for it in self.server.connections)
+
+
+class Turns(Clock):
+    """A reactor whose turns a test takes."""
+
+    def addReader(self, reader: Any) -> None:
+        pass
+
+    def removeReader(self, reader: Any) -> None:
+        pass
+
+
+class Line:
+    """A connection on which something has come; reading it is noted."""
+
+    def __init__(self, name: int, read: list[int]) -> None:
+        self._ours, self._theirs = socket.socketpair()
+        self._name = name
+        self._read = read
+        self.speak()
+
+    def speak(self) -> None:
+        self._theirs.send(b"x")
+
+    def fileno(self) -> int:
+        return self._ours.fileno()
+
+    def doRead(self) -> None:
+        self._read.append(self._name)
+        self._ours.recv(1)
+
+    def close(self) -> None:
+        self._ours.close()
+        self._theirs.close()
+
+
+class FullTests(TestCase):
+    """How much is read in a turn while there is enough to do."""
+
+    def setUp(self) -> None:
+        self.clock = Turns()
+        self.full = True
+        self.read: list[int] = []
+        self.readers = Readers(self.clock, lambda: self.full)
+        self.lines: list[Line] = []
+
+    def speak(self, count: int) -> None:
+        """Have something come on so many more connections, in their order."""
+        for number in range(len(self.lines), len(self.lines) + count):
+            line = Line(number, self.read)
+            self.addCleanup(line.close)
+            self.lines.append(line)
+            self.readers.add(line)
+
+    def turn(self) -> int:
+        """Take a turn.
+
+        Returns:
+            How many connections were read.
+        """
+        before = len(self.read)
+        self.readers.doRead()
+        return len(self.read) - before
+
+    def test_little_is_read_while_there_is_enough_to_do(self) -> None:
+        self.speak(3 * WHILE_FULL)
+        assert self.turn() == WHILE_FULL
+        self.full = False
+        assert self.turn() == 2 * WHILE_FULL
+        assert self.read == list(range(3 * WHILE_FULL))
+
+    def test_none_is_passed_over_for_those_who_speak_again(self) -> None:
+        self.speak(2 * WHILE_FULL)
+        for _ in range(3):
+            self.turn()
+            for line in self.lines[:WHILE_FULL]:
+                line.speak()
+        assert set(self.read) == set(range(2 * WHILE_FULL))
+
+    def test_what_is_not_read_for_long_is_read_all_the_same(self) -> None:
+        self.speak(4 * WHILE_FULL)
+        self.turn()
+        self.clock.advance(0.9 * PATIENCE)
+        assert self.turn() == WHILE_FULL
+        self.clock.advance(0.2 * PATIENCE)
+        assert self.turn() == 2 * WHILE_FULL
+
+    def test_patience_begins_anew_once_all_were_read(self) -> None:
+        for _ in range(2):
+            self.speak(3 * WHILE_FULL)
+            assert self.turn() == WHILE_FULL
+            self.clock.advance(0.6 * PATIENCE)
+            assert self.turn() == WHILE_FULL
+            assert self.turn() == WHILE_FULL
+            assert not self.turn()
+
+    def test_what_is_idle_for_long_is_no_reason_to_read_more(self) -> None:
+        self.speak(WHILE_FULL)
+        self.turn()
+        self.turn()
+        self.clock.advance(100)
+        self.speak(2 * WHILE_FULL)
+        assert self.turn() == WHILE_FULL
+
+
+    def test_no_file_stays_open(self) -> None:
+        def files() -> int:
+            return len(os.listdir("/proc/self/fd"))
+
+        before = files()
+        readers = Readers(self.clock)
+        assert files() > before
+        del readers
+        assert files() == before
 
 
 class ElsewhereTests(TestCase):

@@ -475,6 +475,35 @@ class BoundsTests(ServerCase):
         status, _, value = await busy.answer()
         self.assertEqual((status, value), (200, {"y": [3.0]}))
 
+    async def test_the_door_asks_whether_there_is_enough_to_run(self) -> None:
+        gate = Gate()
+        model = MemoryModel(functions={"serving_default": gate})
+        server = self.server(load=lambda: model, policy=BatchPolicy(max_rows=1))
+        told: list[bool] = []
+        run_waits = server.inference.run_waits
+
+        def tell() -> bool:
+            told.append(run_waits())
+            return told[-1]
+
+        server.inference.run_waits = tell  # type: ignore[method-assign]
+        self.assertFalse(run_waits())
+        await self.ready(server)
+        gate.close()
+        clients = [await self.client(server) for _ in range(3)]
+        for client in clients:
+            client.send("POST", value={"x": [1]})
+        await until(run_waits)
+        other = await self.client(server)
+        self.assertEqual((await other.ask("GET"))[0], 200)
+        self.assertTrue(told[-1])
+        gate.open()
+        for client in clients:
+            status, _, value = await client.answer()
+            self.assertEqual((status, value), (200, {"y": [3.0]}))
+        self.assertEqual((await other.ask("GET"))[0], 200)
+        self.assertFalse(told[-1])
+
 
 class TellingTests(ServerCase):
     async def test_what_the_door_refuses_is_counted(self) -> None:

@@ -153,6 +153,11 @@ class Collector:
         return retry_after
 
     @property
+    def run_waits(self) -> bool:
+        """Whether as many rows wait as any run may have."""
+        return self.waiting.rows >= self.policy.largest
+
+    @property
     def in_flight(self) -> int:
         """The number of runs under way."""
         return len(self._slots)

@@ -42,6 +42,11 @@ TRY_AFTER = 5.0
 # is forgotten after some; one that was held up says little.
 FORGET = 1.05
 
+# Seconds that a run takes besides, at least: to have a thread run it, and the reactor
+# see that it is back. (With 1,000 connections, which fill runs of 32 rows as of 128, a
+# request to the smallest of models took 44.7 µs of the processors and 38.4 µs.)
+AROUND = 0.0001
+
 # A smaller size that gets through this share of the rows of the best is as good, and
 # everybody's answer is there sooner. The size chosen last counts for a little more
 # than it is, or two that are as good would be changed all the time.
@@ -106,8 +111,8 @@ class Size:
 
     @property
     def rate(self) -> float:
-        """Rows a second; 0 while too little is known."""
-        return self.rows / self.seconds if self.runs >= KNOWN else 0.0
+        """Rows a second of runs one after the other; 0 while too little is known."""
+        return self.rows / (self.seconds + AROUND) if self.runs >= KNOWN else 0.0
 
     def learn(self, rows: int, seconds: float, number: int) -> None:
         """Take note of a run, which is the method's so manieth."""

@@ -193,7 +193,7 @@ class Server(Service):
     def _keep(self, port: IListeningPort, description: str) -> None:
         self._ports.append(port)
         prepare(port)
-        gather(port, self._reactor)
+        gather(port, self._reactor, self.inference.run_waits)
         if not self._early:
             pause(port)
         secure = description.split(":")[0] in ("ssl", "tls")

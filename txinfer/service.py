@@ -254,6 +254,10 @@ class InferenceService(Service, Calls):
         """See :class:`~txinfer.interfaces.IStatus`."""
         return None if self._life is None else self._life.collector.load()
 
+    def run_waits(self) -> bool:
+        """Whether as many rows wait as any run may have."""
+        return self._life is not None and self._life.collector.run_waits
+
     def unready(self) -> list[str]:
         """See :class:`~txinfer.interfaces.IStatus`."""
         if self._life is None:
