@@ -18,7 +18,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from tests.services import until
-from txinfer.readers import AT_ONCE, PATIENCE, WHILE_FULL, Readers, gather
+from txinfer.readers import AT_ONCE, IN_ARREARS, PATIENCE, WHILE_FULL, Readers, gather
 
 reactor: Any = global_reactor
 
@@ -83,7 +83,7 @@ class ReadersTests(TestCase):
     def setUp(self) -> None:
         self.server = Server()
         # All may come at once.
-        self.port = reactor.listenTCP(0, self.server, 2 * AT_ONCE, "127.0.0.1")
+        self.port = reactor.listenTCP(0, self.server, 2 * IN_ARREARS, "127.0.0.1")
         gather(self.port, reactor)
         self.clients: list[Client] = []
         self.addCleanup(lambda: Deferred.fromCoroutine(self.end()))
@@ -129,7 +129,7 @@ class ReadersTests(TestCase):
         assert not any(it.transport in polled for it in self.server.connections)
 
     async def test_more_than_are_read_at_once_are_all_read(self) -> None:
-        connecting = [self.connect() for _ in range(AT_ONCE + 6)]
+        connecting = [self.connect() for _ in range(IN_ARREARS + 6)]
         clients = await gatherResults(map(Deferred.fromCoroutine, connecting))
         texts = [b"%d" % number for number in range(len(clients))]
         await gatherResults(
@@ -309,12 +309,18 @@ class FullTests(TestCase):
         assert set(self.read) == set(range(2 * WHILE_FULL))
 
     def test_what_is_not_read_for_long_is_read_all_the_same(self) -> None:
-        self.speak(4 * WHILE_FULL)
+        self.speak(2 * WHILE_FULL + IN_ARREARS)
         self.turn()
         self.clock.advance(0.9 * PATIENCE)
         assert self.turn() == WHILE_FULL
         self.clock.advance(0.2 * PATIENCE)
-        assert self.turn() == 2 * WHILE_FULL
+        assert self.turn() == IN_ARREARS
+
+    def test_no_more_is_read_in_a_turn_than_a_run_takes(self) -> None:
+        self.full = False
+        self.speak(AT_ONCE + 1)
+        assert self.turn() == AT_ONCE
+        assert self.turn() == 1
 
     def test_patience_begins_anew_once_all_were_read(self) -> None:
         for _ in range(2):
@@ -332,7 +338,6 @@ class FullTests(TestCase):
         self.clock.advance(100)
         self.speak(2 * WHILE_FULL)
         assert self.turn() == WHILE_FULL
-
 
     def test_no_file_stays_open(self) -> None:
         def files() -> int:

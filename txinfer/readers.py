@@ -31,17 +31,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-# Connections that are read before the reactor sees to other things again, some
-# milliseconds later. Those that are left come first the next time.
-AT_ONCE = 256
+# Connections that are read before the reactor sees to other things again, as to runs
+# that are back, some milliseconds later; those that are left come first the next time.
+# No more than the largest run has if nobody says (``policy.SHORT_ROWS``).
+AT_ONCE = 128
 
 # The same while enough calls wait for the next run. It is half of what a run has at
-# most if nobody says (``policy.USUAL_ROWS``): what waits here becomes less with each.
+# most if runs take long (``policy.USUAL_ROWS``): with each run fewer calls wait.
 WHILE_FULL = 16
 
-# Seconds after which no less is read than otherwise, if there are connections that can
-# be read for so long. It is what a health probe may take.
-PATIENCE = 0.05
+# Seconds for which a connection may be unread for that. Then so many are read at once,
+# more than a run answers.
+PATIENCE = 0.1
+IN_ARREARS = 256
 
 
 def _never() -> bool:
@@ -133,8 +135,7 @@ class Readers:
     def doRead(self) -> None:
         """Read what can be read now."""
         mark, now = self._mark, self._reactor.seconds()
-        waits = now - mark.since < PATIENCE and self._is_full()
-        most = WHILE_FULL if waits else AT_ONCE
+        most = self._most(now)
         ready = self._poller.poll(0, most)
         for number, event in ready:
             reader = self._readers.get(number)
@@ -150,6 +151,12 @@ class Readers:
         """The reactor ends."""
         for reader in list(self._readers.values()):
             reader.connectionLost(reason)
+
+    def _most(self, now: float) -> int:
+        """How many connections are read now."""
+        if now - self._mark.since >= PATIENCE:
+            return IN_ARREARS
+        return WHILE_FULL if self._is_full() else AT_ONCE
 
     def _read(self, reader: Any, event: int) -> None:
         """Read one, and do what the reactor does with what comes of it."""
