@@ -70,7 +70,7 @@ class Mark:
         poller.register(self.number, select.EPOLLIN)
 
     def put(self, now: float) -> None:
-        """Put it there; if it is already, it stays where it is."""
+        """Put it there at a time, in seconds. If it is there, it stays where it is."""
         if self.since == inf:
             self.since = now
             os.eventfd_write(self.number, 1)
